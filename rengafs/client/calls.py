@@ -1,0 +1,292 @@
+"""The calls of the API, as flows: one short function an endpoint. No I/O.
+
+Names and ids are the protocol's; what each may raise stands with its endpoint's records
+and in `rengafs.protocol.errors`. Every call may raise `Unavailable`, `NotAuthenticated`
+and `UnexpectedAnswer`.
+"""
+
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+
+import msgspec
+
+from rengafs.client.flow import Flow
+from rengafs.client.retry import ask
+from rengafs.protocol import endpoints, frames
+from rengafs.protocol.endpoints import (
+    At,
+    Authorize,
+    CopyFile,
+    CreateBucket,
+    CreatedBucket,
+    CreatedFile,
+    CreateFile,
+    Endpoint,
+    FindEntry,
+    FindPath,
+    ListEntries,
+    ListPage,
+    Metadata,
+    NameHistory,
+    Since,
+    When,
+)
+from rengafs.protocol.errors import from_problem
+from rengafs.protocol.messages import Body, Fresh, Request
+from rengafs.protocol.operations import Apply, Commit, Operation, Outcome
+from rengafs.protocol.records import (
+    Entry,
+    Moment,
+    Node,
+    Page,
+    PastNames,
+    ServiceInfo,
+    Usage,
+    Version,
+    Versions,
+)
+from rengafs.protocol.vertices import Vertex
+
+# --- the original API -----------------------------------------------------------------
+
+
+def _get(
+    endpoint: Endpoint[endpoints.A],
+    query: msgspec.Struct | None = None,
+    **ids: int,
+) -> Flow[endpoints.A]:
+    reply = yield from ask(endpoint.request(ids=ids, query=query), harmless=True)
+    return endpoint.decode(reply)
+
+
+def _put(endpoint: Endpoint[endpoints.A], body: msgspec.Struct, **ids: int) -> Flow[endpoints.A]:
+    harmless = endpoint.method == "PUT"
+    reply = yield from ask(endpoint.request(ids=ids, body=body), harmless=harmless)
+    return endpoint.decode(reply)
+
+
+def backends() -> Flow[list[str]]:
+    """Return the names of the backends that work."""
+    return (yield from _get(endpoints.BACKENDS))
+
+
+def create_bucket(name: str | None, backend: str) -> Flow[CreatedBucket]:
+    """Make a bucket; the original API lets two bear the same name."""
+    return (yield from _put(endpoints.CREATE_BUCKET, CreateBucket(name=name, backend=backend)))
+
+
+def create_file(bucket: int, name: str | None) -> Flow[CreatedFile]:
+    """Make an empty file; the original API lets two of a bucket bear the same name."""
+    return (yield from _put(endpoints.CREATE_FILE, CreateFile(bucket_id=bucket, file_name=name)))
+
+
+def authorize_read(resource: int) -> Flow[str]:
+    """Return an access token that may read a file's newest version, or one version."""
+    body = Authorize(resource_id=resource, request_type="read_file")
+    # Harmless twice: a token that nobody received is good for nothing.
+    reply = yield from ask(endpoints.AUTHORIZE_READ.request(body=body), harmless=True)
+    return endpoints.AUTHORIZE_READ.decode(reply).access_token
+
+
+def authorize_write(resource: int) -> Flow[str]:
+    """Return an access token that may write new versions of a file."""
+    body = Authorize(resource_id=resource, request_type="write_file")
+    reply = yield from ask(endpoints.AUTHORIZE_WRITE.request(body=body), harmless=True)
+    return endpoints.AUTHORIZE_WRITE.decode(reply).access_token
+
+
+def copy_file(resource: int, name: str | None, bucket: int | None = None) -> Flow[int]:
+    """Clone a file or one version on the service; return the clone's id."""
+    body = CopyFile(resource_id=resource, file_name=name, bucket_id=bucket)
+    return (yield from _put(endpoints.COPY_FILE, body)).id
+
+
+def put_file(file: int, metadata: Metadata) -> Flow[None]:
+    """Rename or label a file."""
+    yield from _put(endpoints.PUT_FILE, metadata, file=file)
+
+
+def put_bucket(bucket: int, metadata: Metadata) -> Flow[None]:
+    """Rename or label a bucket."""
+    yield from _put(endpoints.PUT_BUCKET, metadata, bucket=bucket)
+
+
+def io_write(body: Body) -> Flow[Version]:
+    """Make *body* the next version of the file that the driver's access token names."""
+    reply = yield from ask(endpoints.IO_WRITE.request(raw=body))
+    return endpoints.IO_WRITE.decode(reply)
+
+
+def io_read() -> Request:
+    """Return the request that reads what the driver's access token names; stream it."""
+    return endpoints.IO_READ.request()
+
+
+def explore_buckets() -> Flow[list[Vertex]]:
+    """Return all buckets."""
+    return (yield from _get(endpoints.EXPLORE_BUCKETS))
+
+
+def explore_bucket(bucket: int) -> Flow[Vertex]:
+    """Return one bucket."""
+    return (yield from _get(endpoints.EXPLORE_BUCKET, bucket=bucket))
+
+
+def explore_files(bucket: int) -> Flow[list[Vertex]]:
+    """Return all files of a bucket."""
+    return (yield from _get(endpoints.EXPLORE_FILES, bucket=bucket))
+
+
+def explore_file(file: int) -> Flow[Vertex]:
+    """Return one file or one version."""
+    return (yield from _get(endpoints.EXPLORE_FILE, file=file)).data
+
+
+def explore_versions(file: int) -> Flow[list[Vertex]]:
+    """Return all versions of a file."""
+    return (yield from _get(endpoints.EXPLORE_VERSIONS, file=file))
+
+
+# --- what a filesystem needs ----------------------------------------------------------
+
+
+def service() -> Flow[ServiceInfo]:
+    """Return who answers, and for whom."""
+    return (yield from _get(endpoints.SERVICE))
+
+
+def node(number: int, *, at: int | None = None) -> Flow[Node]:
+    """Return the attributes of a node. Raises `NotFound`."""
+    return (yield from _get(endpoints.NODE, At(at=at), node=number))
+
+
+def entries(
+    directory: int, *, after: str = "", limit: int = 1000, at: int | None = None
+) -> Flow[Page]:
+    """Return a page of a directory. Raises `NotFound`, `NotADirectory`."""
+    query = ListEntries(at=at, after=after, limit=limit)
+    return (yield from _get(endpoints.ENTRIES, query, node=directory))
+
+
+def entry(directory: int, name: str, *, at: int | None = None) -> Flow[Entry]:
+    """Return what stands at a shown name of a directory. Raises `NotFound`."""
+    return (yield from _get(endpoints.ENTRY, FindEntry(name=name, at=at), node=directory))
+
+
+def path(text: str, *, at: int | None = None) -> Flow[Entry]:
+    """Return what stands at ``bucket/dir/file``. Raises `NotFound`, `NotADirectory`."""
+    return (yield from _get(endpoints.PATH, FindPath(path=text, at=at)))
+
+
+def history(directory: int, name: str, *, after: str = "", limit: int = 1000) -> Flow[Versions]:
+    """Return the saves that were ever current under a name, oldest first."""
+    query = NameHistory(name=name, after=after, limit=limit)
+    return (yield from _get(endpoints.HISTORY, query, node=directory))
+
+
+def past_names(directory: int, *, after: str = "", limit: int = 1000) -> Flow[PastNames]:
+    """Return the names that a directory has or had."""
+    query = ListPage(after=after, limit=limit)
+    return (yield from _get(endpoints.PAST_NAMES, query, node=directory))
+
+
+def version(number: int) -> Flow[Version]:
+    """Return one version. Raises `NotFound`."""
+    return (yield from _get(endpoints.VERSION, version=number))
+
+
+def usage() -> Flow[Usage]:
+    """Return how much there is, and may be."""
+    return (yield from _get(endpoints.USAGE))
+
+
+def moment(at_ms: int) -> Flow[Moment]:
+    """Return the last change until a moment."""
+    return (yield from _get(endpoints.MOMENT, When(at_ms=at_ms)))
+
+
+def content(number: int, start: int = 0, stop: int | None = None) -> Request:
+    """Return the request for bytes *start* to *stop* (excluded) of a version; stream it."""
+    headers = {}
+    if start or stop is not None:
+        headers["range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
+    return endpoints.CONTENT.request(ids={"version": number}, headers=headers)
+
+
+def feed(since: int) -> Request:
+    """Return the request for the changes after *since*; stream it."""
+    return endpoints.FEED.request(query=Since(since=since))
+
+
+def apply(
+    operations: Sequence[Operation | tuple[Commit, bytes]],
+    *,
+    atomic: bool = False,
+    client: str = "",
+) -> Flow[list[Outcome]]:
+    """Carry out *operations* in order; a commit comes with its payload.
+
+    Safe to repeat, so it is repeated: each operation without a key is given one here.
+    Outcomes may hold problems; `apply_one` raises them.
+    """
+    pairs = [op if isinstance(op, tuple) else (op, b"") for op in operations]
+    body = frames.encode(Apply(atomic=atomic, client=client))
+    body += b"".join(frames.encode(_keyed(op), payload) for op, payload in pairs)
+    return (yield from _apply(body))
+
+
+def apply_one(operation: Operation, payload: bytes = b"", *, client: str = "") -> Flow[Outcome]:
+    """Carry out one operation; raise the error that came of it."""
+    if isinstance(operation, Commit):
+        outcomes = yield from apply([(operation, payload)], client=client)
+    else:
+        outcomes = yield from apply([operation], client=client)
+    return _good(outcomes[0])
+
+
+def commit(
+    operation: Commit,
+    payload: Callable[[], AsyncIterator[bytes]] | Callable[[], Iterator[bytes]],
+    *,
+    client: str = "",
+) -> Flow[Outcome]:
+    """Commit a *payload* that is streamed, and streamed again where a try failed."""
+    head = frames.encode(Apply(client=client)) + frames.encode(_keyed(operation))
+    outcomes = yield from _apply(Fresh(lambda: _after(head, payload())))
+    return _good(outcomes[0])
+
+
+def _apply(body: Body) -> Flow[list[Outcome]]:
+    reply = yield from ask(endpoints.APPLY.request(raw=body), harmless=True)
+    return endpoints.APPLY.decode(reply)
+
+
+def _good(outcome: Outcome) -> Outcome:
+    if outcome.problem is not None:
+        raise from_problem(outcome.problem)
+    return outcome
+
+
+def _keyed(operation: Operation) -> Operation:
+    if operation.key:
+        return operation
+    return msgspec.structs.replace(operation, key=uuid.uuid4().hex)
+
+
+def _after(
+    head: bytes, rest: AsyncIterator[bytes] | Iterator[bytes]
+) -> AsyncIterator[bytes] | Iterator[bytes]:
+    if isinstance(rest, AsyncIterator):
+        return _after_async(head, rest)
+    return _after_sync(head, rest)
+
+
+def _after_sync(head: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    yield head
+    yield from rest
+
+
+async def _after_async(head: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield head
+    async for piece in rest:
+        yield piece

@@ -1,0 +1,449 @@
+"""Every URL, once: the service declares its routes from this table, the client calls by it.
+
+An endpoint says what goes in (path, query, body) and what comes out (answer, status). Where
+body or answer is bytes or frames rather than JSON, its type is a `Media`. The OpenAPI
+description is made from the same table.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote
+
+import msgspec
+
+from rengafs.protocol import errors, frames
+from rengafs.protocol.messages import Body, Reply, Request
+from rengafs.protocol.operations import Operation, Outcome
+from rengafs.protocol.records import (
+    Entry,
+    Moment,
+    Node,
+    Page,
+    PastNames,
+    Read,
+    ServiceInfo,
+    Usage,
+    Version,
+    Versions,
+)
+from rengafs.protocol.vertices import Vertex, VertexData
+
+STORAGE = "/api/storage"
+FS = "/api/storage/fs"
+EXPLORER = "/api/explorer/storage"
+
+HOST_HEADER = "rengafs-host"
+"""The client's machine, for the log."""
+CLIENT_HEADER = "rengafs-client"
+"""The mount or client, so that it knows its own changes in the feed."""
+REQUEST_ID_HEADER = "rengafs-request-id"
+SHA256_HEADER = "rengafs-sha256"
+EXECUTION_HEADER = "renga-deployer-execution"
+PROJECT_HEADER = "renga-projects-project"
+
+A = TypeVar("A")
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """A body that is not JSON."""
+
+    type: str
+
+
+BYTES = Media("application/octet-stream")
+FRAMES = Media(frames.MEDIA_TYPE)
+LINES = Media("application/x-ndjson")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint(Generic[A]):
+    """One call of the API. *answer* is the JSON type of a good answer."""
+
+    name: str
+    method: str
+    path: str
+    """With ``{node}`` and the like, which are integers."""
+    summary: str
+    answer: type[A] | Media
+    body: Any = None
+    query: type[msgspec.Struct] | None = None
+    status: int = 200
+    grant: bool = False
+    """Takes an access token of an authorize call, not a user's token."""
+
+    def request(
+        self,
+        *,
+        ids: Mapping[str, int] | None = None,
+        query: msgspec.Struct | None = None,
+        body: object = None,
+        raw: Body | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Request:
+        """Return the request of a call. *raw* is a body that is not JSON."""
+        path = self.path.format(**{key: quote(str(value)) for key, value in (ids or {}).items()})
+        sent = dict(headers or {})
+        content: Body = b""
+        if body is not None:
+            sent["content-type"] = "application/json"
+            content = msgspec.json.encode(body)
+        elif raw is not None:
+            media = self.body if isinstance(self.body, Media) else BYTES
+            sent["content-type"] = media.type
+            content = raw
+        return Request(self.method, path, _query(query), sent, content)
+
+    def decode(self, reply: Reply) -> A:
+        """Return the answer, or raise the error that the reply tells of.
+
+        Raises `UnexpectedAnswer` for what this protocol never answers.
+        """
+        check(reply)
+        assert not isinstance(self.answer, Media), "streams are not decoded"
+        try:
+            return msgspec.json.decode(reply.body, type=self.answer)
+        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            raise errors.UnexpectedAnswer(
+                f"{self.name}: the answer is not the JSON expected ({error}); "
+                "is this endpoint a rengafs service?"
+            ) from None
+
+
+def check(reply: Reply) -> None:
+    """Raise the error that *reply* tells of; return for 200 to 299."""
+    if 200 <= reply.status < 300:
+        return
+    try:
+        problem = msgspec.json.decode(reply.body, type=errors.Problem)
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        kind = errors.Unavailable if reply.status >= 502 else errors.UnexpectedAnswer
+        text = reply.body[:200].decode(errors="replace").strip() or "no text"
+        raise kind(f"the endpoint answered {reply.status}: {text}") from None
+    raise errors.from_problem(problem)
+
+
+def _query(query: msgspec.Struct | None) -> dict[str, str]:
+    if query is None:
+        return {}
+    given = msgspec.to_builtins(query)
+    return {key: str(value) for key, value in given.items() if value not in (None, "")}
+
+
+# --- bodies and queries of the original API -------------------------------------------
+
+
+class CreateBucket(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Body of ``create_bucket``."""
+
+    name: str | None = None
+    backend: str = ""
+    request_type: str = "create_bucket"
+    labels: list[str] = []
+
+
+class CreatedBucket(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer of ``create_bucket``; the flat properties spare the SDK a second call."""
+
+    id: int
+    name: str
+    properties: dict[str, Any] = {}
+
+
+class CreateFile(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Body of ``create_file``. Without a name, one is made up."""
+
+    bucket_id: int
+    file_name: str | None = None
+    request_type: str = "create_file"
+    labels: list[str] = []
+
+
+class CreatedFile(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer of ``create_file``: an empty file, and a token that may write it."""
+
+    id: int
+    access_token: str
+
+
+class Authorize(msgspec.Struct, frozen=True, kw_only=True):
+    """Body of ``authorize/read`` and ``authorize/write``."""
+
+    resource_id: int
+    request_type: str = ""
+
+
+class Grant(msgspec.Struct, frozen=True, kw_only=True):
+    """An access token for one file in one direction."""
+
+    access_token: str
+
+
+class CopyFile(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Body of ``copy_file``; *resource_id* is a file or one version."""
+
+    resource_id: int
+    file_name: str | None = None
+    bucket_id: int | None = None
+    request_type: str = "copy_file"
+    labels: list[str] = []
+
+
+class Created(msgspec.Struct, frozen=True, kw_only=True):
+    """The id of what was made."""
+
+    id: int
+
+
+class Metadata(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Body of ``PUT /file/{id}`` and ``PUT /bucket/{id}``; both name it ``file_name``."""
+
+    file_name: str | None = None
+    labels: list[str] | None = None
+
+
+class At(msgspec.Struct, frozen=True, kw_only=True):
+    """``at``: the change whose view is meant; None is now."""
+
+    at: int | None = None
+
+
+class ListEntries(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of a directory."""
+
+    at: int | None = None
+    after: str = ""
+    limit: int = 1000
+
+
+class FindEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One shown name of a directory."""
+
+    name: str
+    at: int | None = None
+
+
+class FindPath(msgspec.Struct, frozen=True, kw_only=True):
+    """A path of shown names from the root: ``bucket/dir/file``."""
+
+    path: str
+    at: int | None = None
+
+
+class NameHistory(msgspec.Struct, frozen=True, kw_only=True):
+    """The history of one shown name of a directory."""
+
+    name: str
+    after: str = ""
+    limit: int = 1000
+
+
+class ListPage(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of anything."""
+
+    after: str = ""
+    limit: int = 1000
+
+
+class When(msgspec.Struct, frozen=True, kw_only=True):
+    """A moment, in milliseconds since 1970."""
+
+    at_ms: int
+
+
+class Since(msgspec.Struct, frozen=True, kw_only=True):
+    """The last change that the client knows."""
+
+    since: int = 0
+
+
+# --- the original API: control plane, data plane, explorer ----------------------------
+
+BACKENDS = Endpoint(
+    "backends", "GET", f"{STORAGE}/io/backends", "The backends that work.", list[str]
+)
+CREATE_BUCKET = Endpoint(
+    "create_bucket",
+    "POST",
+    f"{STORAGE}/authorize/create_bucket",
+    "Make a bucket.",
+    CreatedBucket,
+    body=CreateBucket,
+    status=201,
+)
+CREATE_FILE = Endpoint(
+    "create_file",
+    "POST",
+    f"{STORAGE}/authorize/create_file",
+    "Make an empty file and a token that may write it.",
+    CreatedFile,
+    body=CreateFile,
+    status=201,
+)
+AUTHORIZE_READ = Endpoint(
+    "authorize_read",
+    "POST",
+    f"{STORAGE}/authorize/read",
+    "A token that may read a file's newest version, or one version.",
+    Grant,
+    body=Authorize,
+)
+AUTHORIZE_WRITE = Endpoint(
+    "authorize_write",
+    "POST",
+    f"{STORAGE}/authorize/write",
+    "A token that may write new versions of a file.",
+    Grant,
+    body=Authorize,
+)
+COPY_FILE = Endpoint(
+    "copy_file",
+    "POST",
+    f"{STORAGE}/authorize/copy_file",
+    "Clone a file or a version; the clone has a history of its own.",
+    Created,
+    body=CopyFile,
+    status=201,
+)
+PUT_FILE = Endpoint(
+    "put_file",
+    "PUT",
+    f"{STORAGE}/file/{{file}}",
+    "Rename or label a file.",
+    Created,
+    body=Metadata,
+)
+PUT_BUCKET = Endpoint(
+    "put_bucket",
+    "PUT",
+    f"{STORAGE}/bucket/{{bucket}}",
+    "Rename or label a bucket.",
+    Created,
+    body=Metadata,
+)
+IO_READ: Endpoint[bytes] = Endpoint(
+    "io_read",
+    "GET",
+    f"{STORAGE}/io/read",
+    "The bytes that the access token names; honours Range.",
+    BYTES,
+    grant=True,
+)
+IO_WRITE = Endpoint(
+    "io_write",
+    "POST",
+    f"{STORAGE}/io/write",
+    "The body becomes the next version of the file that the access token names.",
+    Version,
+    body=BYTES,
+    status=201,
+    grant=True,
+)
+EXPLORE_BUCKETS = Endpoint(
+    "explore_buckets", "GET", f"{EXPLORER}/bucket", "All buckets.", list[Vertex]
+)
+EXPLORE_BUCKET = Endpoint(
+    "explore_bucket", "GET", f"{EXPLORER}/bucket/{{bucket}}", "One bucket.", Vertex
+)
+EXPLORE_FILES = Endpoint(
+    "explore_files",
+    "GET",
+    f"{EXPLORER}/bucket/{{bucket}}/files",
+    "All files of a bucket, by their eldest names.",
+    list[Vertex],
+)
+EXPLORE_FILE = Endpoint(
+    "explore_file",
+    "GET",
+    f"{EXPLORER}/file/{{file}}",
+    "One file or one version.",
+    VertexData,
+)
+EXPLORE_VERSIONS = Endpoint(
+    "explore_versions",
+    "GET",
+    f"{EXPLORER}/file/{{file}}/versions",
+    "All versions of a file.",
+    list[Vertex],
+)
+
+# --- beside it: what a filesystem needs -----------------------------------------------
+
+SERVICE = Endpoint("service", "GET", f"{FS}/service", "Who answers, and for whom.", ServiceInfo)
+NODE = Endpoint("node", "GET", f"{FS}/node/{{node}}", "The attributes of a node.", Node, query=At)
+ENTRIES = Endpoint(
+    "entries",
+    "GET",
+    f"{FS}/node/{{node}}/entries",
+    "A page of a directory, with attributes.",
+    Page,
+    query=ListEntries,
+)
+ENTRY = Endpoint(
+    "entry",
+    "GET",
+    f"{FS}/node/{{node}}/entry",
+    "One name of a directory.",
+    Entry,
+    query=FindEntry,
+)
+PATH = Endpoint("path", "GET", f"{FS}/path", "What stands at a path.", Entry, query=FindPath)
+HISTORY = Endpoint(
+    "history",
+    "GET",
+    f"{FS}/node/{{node}}/history",
+    "Every save that was ever current under a name of a directory.",
+    Versions,
+    query=NameHistory,
+)
+PAST_NAMES = Endpoint(
+    "past_names",
+    "GET",
+    f"{FS}/node/{{node}}/past",
+    "Every name that a directory has or had.",
+    PastNames,
+    query=ListPage,
+)
+VERSION = Endpoint("version", "GET", f"{FS}/version/{{version}}", "One version.", Version)
+CONTENT: Endpoint[bytes] = Endpoint(
+    "content",
+    "GET",
+    f"{FS}/version/{{version}}/content",
+    "The bytes of a version; honours Range.",
+    BYTES,
+)
+READ: Endpoint[bytes] = Endpoint(
+    "read",
+    "POST",
+    f"{FS}/read",
+    "Many small reads in one round trip; answered as frames.",
+    FRAMES,
+    body=list[Read],
+)
+APPLY = Endpoint(
+    "apply",
+    "POST",
+    f"{FS}/apply",
+    "Operations, in order, in one round trip.",
+    list[Outcome],
+    body=FRAMES,
+)
+USAGE = Endpoint("usage", "GET", f"{FS}/usage", "How much there is, and may be.", Usage)
+MOMENT = Endpoint(
+    "moment", "GET", f"{FS}/moment", "The last change until a moment.", Moment, query=When
+)
+FEED: Endpoint[bytes] = Endpoint(
+    "feed",
+    "GET",
+    f"{FS}/feed",
+    "The stream of changes, a JSON line each, with heartbeats.",
+    LINES,
+    query=Since,
+)
+
+ALL: tuple[Endpoint[Any], ...] = tuple(
+    value for value in list(globals().values()) if isinstance(value, Endpoint)
+)
+
+__all__ = ["ALL", "Endpoint", "Media", "Operation"]

@@ -1,0 +1,220 @@
+"""Every change that a client may ask for, as one union; and what comes of it.
+
+``POST /fs/apply`` takes a list of them in order and answers with as many outcomes. An
+operation is one transaction and one change, unless the request says ``atomic``: then all
+are one, and a failure undoes them together. Without ``atomic`` the first failure ends the
+list: what follows may depend on it, and is answered ``code: "skipped"``.
+
+*key*: a client that repeats an operation after a lost answer gives it the same key, and
+gets the first outcome again instead of a second change. Keys are kept for a day.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from rengafs.protocol.errors import Problem
+from rengafs.protocol.records import Kind, Node, Version
+
+
+class _Operation(
+    msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="op", tag=True
+):
+    key: str = ""
+
+
+class MakeBucket(_Operation, frozen=True, kw_only=True, tag="make_bucket"):
+    """A directory of the root. Unlike the original call, refuses a name that is taken."""
+
+    name: str
+    backend: str = ""
+    """Empty: the service's default."""
+    mode: int = 0o755
+
+
+class MakeDirectory(_Operation, frozen=True, kw_only=True, tag="make_directory"):
+    """An empty directory."""
+
+    parent: int
+    name: str
+    mode: int = 0o755
+    uid: int | None = None
+    gid: int | None = None
+
+
+class MakeFile(_Operation, frozen=True, kw_only=True, tag="make_file"):
+    """An empty file, without a version until something is saved.
+
+    Raises `AlreadyExists` if the name is taken, unless *exclusive* is off and a file
+    stands there: then the outcome is that file, unchanged.
+    """
+
+    parent: int
+    name: str
+    mode: int = 0o644
+    uid: int | None = None
+    gid: int | None = None
+    exclusive: bool = True
+
+
+class MakeSymlink(_Operation, frozen=True, kw_only=True, tag="make_symlink"):
+    """A symbolic link; *target* is any path of at most 4,095 bytes."""
+
+    parent: int
+    name: str
+    target: str
+    uid: int | None = None
+    gid: int | None = None
+
+
+class MakeSpecial(_Operation, frozen=True, kw_only=True, tag="make_special"):
+    """A FIFO, socket or device node."""
+
+    parent: int
+    name: str
+    kind: Kind
+    mode: int = 0o644
+    device: int = 0
+    uid: int | None = None
+    gid: int | None = None
+
+
+class Link(_Operation, frozen=True, kw_only=True, tag="link"):
+    """Another name for *node*, in the same bucket. Not for directories."""
+
+    node: int
+    parent: int
+    name: str
+
+
+class Unlink(_Operation, frozen=True, kw_only=True, tag="unlink"):
+    """Take a name from the live tree. The versions stay in history."""
+
+    parent: int
+    name: str
+
+
+class RemoveDirectory(_Operation, frozen=True, kw_only=True, tag="remove_directory"):
+    """Remove an empty directory; of the root, an empty bucket."""
+
+    parent: int
+    name: str
+
+
+class Rename(_Operation, frozen=True, kw_only=True, tag="rename"):
+    """Give an entry another name, directory or bucket, atomically.
+
+    ``replace`` over a file follows the history rule: the file that was there keeps its id
+    and its history, and what is renamed becomes its newest version. The outcome's *node*
+    is the node that bears the new name afterwards.
+    """
+
+    parent: int
+    name: str
+    new_parent: int
+    new_name: str
+    how: Literal["replace", "noreplace", "exchange"] = "replace"
+
+
+class SetAttributes(_Operation, frozen=True, kw_only=True, tag="set_attributes"):
+    """Set what is given, leave the rest. Makes no version."""
+
+    node: int
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+    atime_ns: int | None = None
+    mtime_ns: int | None = None
+
+
+class SetXattr(_Operation, frozen=True, kw_only=True, tag="set_xattr"):
+    """Set an extended attribute; at most 64 KiB each and 64 KiB in all."""
+
+    node: int
+    name: str
+    value: bytes
+    how: Literal["any", "create", "replace"] = "any"
+
+
+class RemoveXattr(_Operation, frozen=True, kw_only=True, tag="remove_xattr"):
+    """Remove an extended attribute."""
+
+    node: int
+    name: str
+
+
+class Commit(_Operation, frozen=True, kw_only=True, tag="commit"):
+    """Make a new version: *base* cut or grown to *length*, with *extents* written over it.
+
+    In a frame, *payload* bytes follow: those of the extents, one after another. Bytes that
+    neither base nor extents give are zero. Content equal to the current version's makes no
+    new version. If *base* is no longer current, both are versions, this one is current,
+    and `Version.conflict` says so.
+    """
+
+    node: int
+    length: int
+    """Bytes of the whole new content."""
+    base: int | None = None
+    extents: list[tuple[int, int]] = []
+    """(offset, length), ascending, not overlapping, within *length*."""
+    payload: int = 0
+    """Sum of the extents' lengths."""
+    payload_sha256: str = ""
+    """Checked before anything is stored, if given."""
+    mtime_ns: int | None = None
+    """The time of the last write; None: the service's now."""
+    handle: str = ""
+    """Names the open file. A later commit of the same handle supersedes its earlier one."""
+    only_if_base: bool = False
+    """Raise `BaseChanged` rather than commit over another version than *base*."""
+    origin: str = ""
+    """The URL that the content was read from."""
+
+
+class Clone(_Operation, frozen=True, kw_only=True, tag="clone"):
+    """A new file with the content of *source* (a file or one version), without moving bytes."""
+
+    source: int
+    parent: int
+    name: str
+
+
+Operation = (
+    MakeBucket
+    | MakeDirectory
+    | MakeFile
+    | MakeSymlink
+    | MakeSpecial
+    | Link
+    | Unlink
+    | RemoveDirectory
+    | Rename
+    | SetAttributes
+    | SetXattr
+    | RemoveXattr
+    | Commit
+    | Clone
+)
+
+
+class Outcome(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What came of one operation: a change, or a problem."""
+
+    change: int = 0
+    """0: nothing had to change, or there is a problem."""
+    node: Node | None = None
+    """The node that the operation made, changed, or left at the name."""
+    version: Version | None = None
+    """Of a commit: the version that is current now, new or not."""
+    replaced: int | None = None
+    """Of a rename: the id of the node that lost its last name by it."""
+    problem: Problem | None = None
+
+
+class Apply(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """The first frame of an ``apply`` request."""
+
+    atomic: bool = False
+    client: str = ""
+    """Comes back in `Change.client`."""
