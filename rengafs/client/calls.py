@@ -6,7 +6,7 @@ and `UnexpectedAnswer`.
 """
 
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 
 import msgspec
 
@@ -31,7 +31,7 @@ from rengafs.protocol.endpoints import (
     Since,
     When,
 )
-from rengafs.protocol.errors import from_problem
+from rengafs.protocol.errors import UnexpectedAnswer, from_problem
 from rengafs.protocol.messages import Body, Fresh, Request
 from rengafs.protocol.operations import Apply, Commit, Operation, Outcome
 from rengafs.protocol.records import (
@@ -70,9 +70,12 @@ def backends() -> Flow[list[str]]:
     return (yield from _get(endpoints.BACKENDS))
 
 
-def create_bucket(name: str | None, backend: str) -> Flow[CreatedBucket]:
+def create_bucket(
+    name: str | None, backend: str, labels: Sequence[str] = ()
+) -> Flow[CreatedBucket]:
     """Make a bucket; the original API lets two bear the same name."""
-    return (yield from _put(endpoints.CREATE_BUCKET, CreateBucket(name=name, backend=backend)))
+    body = CreateBucket(name=name, backend=backend, labels=list(labels))
+    return (yield from _put(endpoints.CREATE_BUCKET, body))
 
 
 def create_file(bucket: int, name: str | None) -> Flow[CreatedFile]:
@@ -111,15 +114,21 @@ def put_bucket(bucket: int, metadata: Metadata) -> Flow[None]:
     yield from _put(endpoints.PUT_BUCKET, metadata, bucket=bucket)
 
 
-def io_write(body: Body) -> Flow[Version]:
-    """Make *body* the next version of the file that the driver's access token names."""
-    reply = yield from ask(endpoints.IO_WRITE.request(raw=body))
+def io_write(body: Body, *, token: str = "") -> Flow[Version]:
+    """Make *body* the next version of the file that an access token names.
+
+    :param token: of `authorize_write`; else the driver's own must be one.
+    """
+    reply = yield from ask(endpoints.IO_WRITE.request(raw=body, headers=_bearer(token)))
     return endpoints.IO_WRITE.decode(reply)
 
 
-def io_read() -> Request:
-    """Return the request that reads what the driver's access token names; stream it."""
-    return endpoints.IO_READ.request()
+def io_read(*, token: str = "", start: int = 0, stop: int | None = None) -> Request:
+    """Return the request for bytes *start* to *stop* (excluded) of what an access token names.
+
+    :param token: of `authorize_read`; else the driver's own must be one.
+    """
+    return endpoints.IO_READ.request(headers={**_bearer(token), **_range(start, stop)})
 
 
 def explore_buckets() -> Flow[list[Vertex]]:
@@ -207,10 +216,7 @@ def moment(at_ms: int) -> Flow[Moment]:
 
 def content(number: int, start: int = 0, stop: int | None = None) -> Request:
     """Return the request for bytes *start* to *stop* (excluded) of a version; stream it."""
-    headers = {}
-    if start or stop is not None:
-        headers["range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
-    return endpoints.CONTENT.request(ids={"version": number}, headers=headers)
+    return endpoints.CONTENT.request(ids={"version": number}, headers=_range(start, stop))
 
 
 def feed(since: int) -> Request:
@@ -232,7 +238,7 @@ def apply(
     pairs = [op if isinstance(op, tuple) else (op, b"") for op in operations]
     body = frames.encode(Apply(atomic=atomic, client=client))
     body += b"".join(frames.encode(_keyed(op), payload) for op, payload in pairs)
-    return (yield from _apply(body))
+    return (yield from _apply(body, len(pairs)))
 
 
 def apply_one(operation: Operation, payload: bytes = b"", *, client: str = "") -> Flow[Outcome]:
@@ -252,13 +258,26 @@ def commit(
 ) -> Flow[Outcome]:
     """Commit a *payload* that is streamed, and streamed again where a try failed."""
     head = frames.encode(Apply(client=client)) + frames.encode(_keyed(operation))
-    outcomes = yield from _apply(Fresh(lambda: _after(head, payload())))
+    outcomes = yield from _apply(Fresh(lambda: _after(head, payload())), 1)
     return _good(outcomes[0])
 
 
-def _apply(body: Body) -> Flow[list[Outcome]]:
+def _apply(body: Body, count: int) -> Flow[list[Outcome]]:
     reply = yield from ask(endpoints.APPLY.request(raw=body), harmless=True)
-    return endpoints.APPLY.decode(reply)
+    outcomes = endpoints.APPLY.decode(reply)
+    if len(outcomes) != count:
+        raise UnexpectedAnswer(f"{len(outcomes)} outcomes answer {count} operations")
+    return outcomes
+
+
+def _bearer(token: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"} if token else {}
+
+
+def _range(start: int, stop: int | None) -> dict[str, str]:
+    if not start and stop is None:
+        return {}
+    return {"range": f"bytes={start}-{'' if stop is None else stop - 1}"}
 
 
 def _good(outcome: Outcome) -> Outcome:
@@ -287,6 +306,11 @@ def _after_sync(head: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
 
 
 async def _after_async(head: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield head
-    async for piece in rest:
-        yield piece
+    try:
+        yield head
+        async for piece in rest:
+            yield piece
+    finally:
+        # A sending that breaks off ends only the outer generator.
+        if isinstance(rest, AsyncGenerator):
+            await rest.aclose()

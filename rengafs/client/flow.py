@@ -31,7 +31,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """Wait; the outcome is None."""
+    """Wait; the outcome is None. Raises `Unreachable` at once where patience would end first."""
 
     seconds: float
 

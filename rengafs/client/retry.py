@@ -1,8 +1,9 @@
 """Which failures deserve another try, and when.
 
-A request is repeated when the service did not carry it out (nobody listened, it answered
-503), or when carrying it out twice is harmless (a GET, or operations with a key). The
-number of tries is bounded here, the time of all of them together by the driver.
+A request is repeated when the service did not carry it out (nobody listened, or it answered
+503 with the detail ``carried_out: false``), or when carrying it out twice is harmless (a
+GET, or operations with a key). The number of tries is bounded here, the time of all of
+them together by the driver.
 """
 
 from collections.abc import Iterator
@@ -36,7 +37,8 @@ def ask(request: Request, *, harmless: bool = False) -> Flow[Reply]:
         except Unavailable as error:
             if not request.repeatable or not (harmless or _not_carried_out(error)):
                 raise
-        yield from sleep(delay)
+            failure = error
+        yield from _pause(delay, failure)
     return (yield from ask_once(request))
 
 
@@ -45,6 +47,14 @@ def ask_once(request: Request) -> Flow[Reply]:
     reply = yield from send(request)
     check(reply)
     return reply
+
+
+def _pause(seconds: float, failure: Unavailable) -> Flow[None]:
+    """Wait for the next try; with no patience left, raise what the last one failed of."""
+    try:
+        yield from sleep(seconds)
+    except Unreachable:
+        raise failure from None
 
 
 def _not_carried_out(error: Unavailable) -> bool:

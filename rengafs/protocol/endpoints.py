@@ -214,6 +214,7 @@ class ListEntries(msgspec.Struct, frozen=True, kw_only=True):
 
     at: int | None = None
     after: str = ""
+    """The shown name behind which the page begins; it may have left the directory since."""
     limit: int = 1000
 
 

@@ -102,12 +102,18 @@ def join_path(components: Iterable[bytes]) -> str:
 
 
 def carries(raw: bytes, *, top: bool = False) -> bool:
-    """Whether *raw* can be a path component as it is. At the *top*, not with a leading dot."""
+    """Whether *raw* can be a path component as it is. At the *top*, not with a leading dot.
+
+    A name that looks escaped can, unless it is what another name is escaped to.
+    """
     return not (
         raw in _RESERVED
         or b"/" in raw
         or b"\0" in raw
-        or raw.startswith(_ESCAPED)
+        or (
+            raw.startswith(_ESCAPED)
+            and not carries(unquote_to_bytes(raw[len(_ESCAPED) :]), top=top)
+        )
         or len(raw) > MAX_COMPONENT
         or (top and raw.startswith(b"."))
     )
@@ -155,8 +161,7 @@ def candidates(shown: bytes) -> list[tuple[bytes | None, int | None]]:
     found: list[tuple[bytes | None, int | None]] = []
     if shown.startswith(_ESCAPED):
         found.append((unquote_to_bytes(shown[len(_ESCAPED) :]), None))
-    else:
-        found.append((shown, None))
+    found.append((shown, None))
     numbered = _NUMBERED.match(shown)
     if numbered:
         stem, number = numbered[1], int(numbered[2])

@@ -156,6 +156,9 @@ class Commit(_Operation, frozen=True, kw_only=True, tag="commit"):
     length: int
     """Bytes of the whole new content."""
     base: int | None = None
+    """The version that the edit started from; None for a first one, or unknown."""
+    whole: bool = False
+    """Nothing of *base* shows through: bytes that the extents don't give are zero."""
     extents: list[tuple[int, int]] = []
     """(offset, length), ascending, not overlapping, within *length*."""
     payload: int = 0
@@ -207,6 +210,8 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """The node that the operation made, changed, or left at the name."""
     version: Version | None = None
     """Of a commit: the version that is current now, new or not."""
+    moved: int | None = None
+    """Of a rename: the id of the node that stood at the old name."""
     replaced: int | None = None
     """Of a rename: the id of the node that lost its last name by it."""
     problem: Problem | None = None

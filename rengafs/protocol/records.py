@@ -88,7 +88,7 @@ class Page(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     change: int
     """The listing is as of this change; ask for the other pages with ``at`` = this."""
     next: str = ""
-    """Cursor of the next page; empty at the end."""
+    """What to give as ``after`` for the next page: the last shown name; empty at the end."""
 
 
 class Version(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -109,6 +109,8 @@ class Version(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     mode: int = 0o644
     name: str = ""
     """The raw name under which it was current (wire form); in histories of a name."""
+    backend: str = ""
+    """The name of the backend where its blob lies."""
 
 
 class Versions(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -1,0 +1,82 @@
+# Everything that a checkout can do. `make help` lists it; each target works on a fresh
+# Debian 12, as root or with sudo.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+MOUNTPOINT := buckets
+
+# To build and to mount …
+PACKAGES := python3-venv python3-dev fuse3 libfuse3-dev pkg-config gcc libc6-dev
+# … and the real tools that the tests work with.
+PACKAGES += git rsync attr acl
+
+.PHONY: help setup mount unmount test check clean
+
+help: ## list what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+
+setup: $(READY) ## install missing apt packages, and make .venv
+
+# Quick while nothing that it depends on has changed.
+$(READY): pyproject.toml .constraints.txt Makefile
+	@missing=
+	for package in $(PACKAGES); do
+	  dpkg-query -W -f='$${db:Status-Status}' "$$package" 2>/dev/null | grep -qx installed \
+	    || missing="$$missing $$package"
+	done
+	if [ -n "$$missing" ]; then
+	  echo "setup: installing$$missing"
+	  root=; [ "$$(id -u)" = 0 ] || root=sudo
+	  command -v apt-get >/dev/null || { echo "setup: no apt-get here; install by hand:$$missing" >&2; exit 1; }
+	  [ -z "$$root" ] || command -v sudo >/dev/null || { echo "setup: neither root nor sudo; install as root:$$missing" >&2; exit 1; }
+	  $$root apt-get update -qq
+	  $$root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null
+	fi
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "setup: $(PYTHON) is older than 3.11; say: make PYTHON=/usr/bin/python3 setup" >&2; exit 1; }
+	$(PYTHON) -c 'import ensurepip, os, sys, sysconfig; sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' \
+	  || { echo "setup: $(PYTHON) lacks ensurepip or its headers (Python.h); say: make PYTHON=/usr/bin/python3 setup" >&2; exit 1; }
+	[ -x $(BIN)/python ] || { echo "setup: making $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c .constraints.txt -e . --group dev
+	touch $@
+
+mount: setup ## mount ./buckets, with the service that it needs
+	@mkdir -p $(MOUNTPOINT)
+	$(BIN)/rengafs mount $(MOUNTPOINT)
+	cat <<'END'
+	mkdir $(MOUNTPOINT)/data
+	echo one > $(MOUNTPOINT)/data/note.txt
+	echo two > $(MOUNTPOINT)/data/note.txt
+	ls -l $(MOUNTPOINT)/data/.versions/note.txt
+	cat $(MOUNTPOINT)/data/.versions/note.txt/*
+	END
+
+unmount: ## unmount ./buckets; the service ends with it
+	@if [ ! -x $(BIN)/rengafs ]; then echo "unmount: nothing is set up here"; exit 0; fi
+	$(BIN)/rengafs umount $(MOUNTPOINT)
+	rmdir --ignore-fail-on-non-empty $(MOUNTPOINT)
+
+test: setup ## run all tests, with real services and real mounts
+	@$(BIN)/pytest tests
+
+check: setup ## check format, lint, types and who imports whom
+	@$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean: ## remove .venv, caches and what was built; no data
+	@if mountpoint -q $(MOUNTPOINT); then echo "clean: say make unmount first" >&2; exit 1; fi
+	rm -rf $(VENV) dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find rengafs tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One shell for a whole recipe, so that `set -e` and variables hold from line to line.
+.ONESHELL:

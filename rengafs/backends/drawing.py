@@ -1,0 +1,203 @@
+"""A blob of the local backend while it is drawn: a temporary file that becomes the blob.
+
+All methods block; they are called in worker threads, never two at a time.
+"""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from rengafs.backends.base import PIECE_BYTES, Composition, Stored
+from rengafs.protocol.errors import BodyMismatch, Corrupt
+
+FICLONE = 0x40049409
+"""ioctl: share all blocks of another file (btrfs, XFS, bcachefs)."""
+
+
+class Drawing:
+    """Bytes on their way into a blob."""
+
+    def __init__(self, path: Path, plan: Composition | None, base: Path | None) -> None:
+        self.waiting: list[bytes] = []
+        """Pieces that were received and not yet written."""
+        self.finished = False
+        self._path = path
+        self._plan = plan
+        self._base = base
+        self._file = -1
+        self._payload = hashlib.sha256()
+        self._received = 0
+        self._targets = _targets(plan)
+        self._room = 0
+        self._offset = 0
+
+    @classmethod
+    def whole(cls, path: Path) -> "Drawing":
+        """Begin a blob that is all payload."""
+        return cls(path, None, None)
+
+    @classmethod
+    def over(cls, path: Path, plan: Composition, base: Path | None) -> "Drawing":
+        """Begin a blob with payload over a base."""
+        return cls(path, plan, base)
+
+    def flush(self) -> None:
+        """Write the pieces that wait."""
+        if self._file < 0:
+            self._begin()
+        pieces, self.waiting = self.waiting, []
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self._payload.update(data)
+        self._received += len(data)
+        view = memoryview(data)
+        while view:
+            if not self._room:
+                self._offset, self._room = self._next_target()
+            part = view[: self._room]
+            _write(self._file, part, self._offset)
+            self._offset += len(part)
+            self._room -= len(part)
+            view = view[len(part) :]
+
+    def finish(self, key: str, path: Path) -> Stored:
+        """Make the blob, durably. Raises `BodyMismatch`."""
+        self.flush()
+        self._check()
+        size, sha256 = self._received, self._payload.hexdigest()
+        if self._plan is not None:
+            size = self._plan.length
+            os.ftruncate(self._file, size)
+            if self._received != size:
+                sha256 = _hash(self._file)
+        # Blobs are immutable: nobody may write them, not even by mistake.
+        os.fchmod(self._file, 0o440)
+        os.fsync(self._file)
+        os.close(self._file)
+        self._file = -1
+        os.rename(self._path, path)
+        self.finished = True
+        _sync_directory(path.parent)
+        return Stored(key, size, sha256)
+
+    def abandon(self) -> None:
+        """Remove the temporary."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+        with contextlib.suppress(FileNotFoundError):
+            self._path.unlink()
+
+    def _begin(self) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        self._file = os.open(self._path, flags, 0o600)
+        if self._plan is None or self._base is None:
+            return
+        covered = self._plan.payload
+        if covered < self._plan.length:
+            _take_base(self._base, self._file, self._plan)
+
+    def _next_target(self) -> tuple[int, int]:
+        try:
+            return next(self._targets)
+        except StopIteration:
+            raise BodyMismatch("the payload is longer than was announced") from None
+
+    def _check(self) -> None:
+        plan = self._plan
+        if plan is None:
+            return
+        if self._received != plan.payload:
+            raise BodyMismatch(
+                f"the payload has {self._received} bytes; {plan.payload} were announced"
+            )
+        if plan.payload_sha256 and plan.payload_sha256.lower() != self._payload.hexdigest():
+            raise BodyMismatch("the payload has another sha256 than was announced")
+
+
+def _targets(plan: Composition | None) -> Iterator[tuple[int, int]]:
+    if plan is None:
+        yield 0, 1 << 62
+    else:
+        yield from ((offset, length) for offset, length in plan.extents if length)
+
+
+def _write(file: int, data: memoryview, offset: int) -> None:
+    while data:
+        written = os.pwrite(file, data, offset)
+        offset += written
+        data = data[written:]
+
+
+def _take_base(base: Path, file: int, plan: Composition) -> None:
+    """Give *file* the content of the base, holes kept, as far as it is needed."""
+    try:
+        source = os.open(base, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise Corrupt(f"the blob {base.name} is missing") from None
+    try:
+        found = os.fstat(source).st_size
+        if found != plan.base_size:
+            raise Corrupt(
+                f"the blob {base.name} has {found} bytes; it was stored with {plan.base_size}"
+            )
+        if not _reflink(source, file):
+            _copy(source, file, min(found, plan.length))
+    finally:
+        os.close(source)
+
+
+def _reflink(source: int, file: int) -> bool:
+    try:
+        fcntl.ioctl(file, FICLONE, source)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise
+        return False  # this file system can't
+    return True
+
+
+def _copy(source: int, file: int, stop: int) -> None:
+    for start, end in _data(source, stop):
+        while start < end:
+            copied = os.copy_file_range(source, file, end - start, start, start)
+            if not copied:
+                raise Corrupt("the base became shorter while it was copied")
+            start += copied
+
+
+def _data(file: int, stop: int) -> Iterator[tuple[int, int]]:
+    """Yield the ranges of a file that are no holes, up to *stop*."""
+    start = 0
+    while start < stop:
+        try:
+            start = os.lseek(file, start, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # nothing but a hole from here
+                return
+            raise
+        if start >= stop:
+            return
+        end = min(os.lseek(file, start, os.SEEK_HOLE), stop)
+        yield start, end
+        start = end
+
+
+def _hash(file: int) -> str:
+    digest = hashlib.sha256()
+    offset = 0
+    while piece := os.pread(file, PIECE_BYTES, offset):
+        digest.update(piece)
+        offset += len(piece)
+    return digest.hexdigest()
+
+
+def _sync_directory(path: Path) -> None:
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

@@ -1,0 +1,205 @@
+"""Operations in order: which function carries each out, what a failure undoes, receipts.
+
+One call is one database transaction, so many small operations share one fsync. Without
+``atomic`` each is a change of its own, undone alone if it fails, and the first failure
+ends the list. A receipt makes a repeated operation answer what it answered first.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+from sqlalchemy import Connection, delete, insert, select
+
+from rengafs.catalog import attributes, making, removing, renaming, saving
+from rengafs.catalog.schema import receipts
+from rengafs.catalog.values import Blob
+from rengafs.catalog.writer import Writer
+from rengafs.protocol.errors import BadRequest, Problem, RengafsError, to_problem
+from rengafs.protocol.operations import (
+    Clone,
+    Commit,
+    Link,
+    MakeBucket,
+    MakeDirectory,
+    MakeFile,
+    MakeSpecial,
+    MakeSymlink,
+    Operation,
+    Outcome,
+    RemoveDirectory,
+    RemoveXattr,
+    Rename,
+    SetAttributes,
+    SetXattr,
+    Unlink,
+)
+
+RECEIPT_MS = 24 * 3600 * 1000
+"""How long a repeated operation is recognised."""
+MAX_KEY = 200
+
+_outcome = msgspec.json.Decoder(Outcome)
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """An operation, with what a backend made of its payload."""
+
+    operation: Operation
+    stored: Blob | None = None
+    """Of a commit: where its content lies; None for no bytes."""
+    failure: RengafsError | None = None
+    """Why its payload could not be stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What came of a list of operations."""
+
+    outcomes: list[Outcome]
+    adopted: frozenset[tuple[str, str]]
+    """(backend, key) of blobs in use; others that were stored for this call are not."""
+    change: int
+    """The last change there is now."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether one of the operations failed."""
+        return any(outcome.problem is not None for outcome in self.outcomes)
+
+
+def tag_of(operation: Operation) -> str:
+    """Return the name of an operation, as in its JSON."""
+    return str(operation.__struct_config__.tag)
+
+
+def skipped(why: str) -> Outcome:
+    """Return the outcome of an operation that was not tried."""
+    return Outcome(problem=Problem(why, "skipped", 424))
+
+
+def apply_each(w: Writer, staged: Sequence[Staged]) -> list[Outcome]:
+    """Carry out each operation as a change of its own, up to the first that fails."""
+    known = _receipts(w, staged)
+    outcomes: list[Outcome] = []
+    for item in staged:
+        try:
+            with w.undoable():
+                outcome = known.get(item.operation.key) or _one(w, item)
+                number = w.complete(tag_of(item.operation))
+                outcome = outcome if item.operation.key in known else _numbered(outcome, number)
+                _receive(w, item.operation, outcome, known)
+        except RengafsError as error:
+            outcomes.append(Outcome(problem=to_problem(error)))
+            rest = len(staged) - len(outcomes)
+            return outcomes + [skipped("an operation before this one failed")] * rest
+        outcomes.append(outcome)
+    return outcomes
+
+
+def apply_all(w: Writer, staged: Sequence[Staged]) -> list[Outcome]:
+    """Carry out all operations as one change, or none of them."""
+    known = _receipts(w, staged)
+    if known:
+        # All of them left receipts, or none: they were one transaction.
+        outcomes = [known.get(item.operation.key) for item in staged]
+        return [outcome or skipped("was not part of the first try") for outcome in outcomes]
+    done: list[Outcome] = []
+    try:
+        with w.undoable():
+            for item in staged:
+                done.append(_one(w, item))  # noqa: PERF401 - `done` says where it failed
+            tags = {tag_of(item.operation) for item in staged}
+            number = w.complete(tags.pop() if len(tags) == 1 else "apply")
+            outcomes_now = [_numbered(outcome, number) for outcome in done]
+            for item, outcome in zip(staged, outcomes_now, strict=True):
+                _receive(w, item.operation, outcome, known)
+    except RengafsError as error:
+        outcomes_now = [skipped("another operation of the list failed") for _ in staged]
+        outcomes_now[len(done)] = Outcome(problem=to_problem(error))
+    return outcomes_now
+
+
+def find_receipt(connection: Connection, user: int, key: str) -> Outcome | None:
+    """Return what an operation of this key came to before."""
+    if not key:
+        return None
+    query = select(receipts.c.outcome).where(receipts.c.user == user, receipts.c.key == key)
+    row = connection.execute(query).first()
+    return None if row is None else _outcome.decode(row.outcome)
+
+
+def drop_receipts(connection: Connection, now_ms: int) -> None:
+    """Forget receipts that are older than a day."""
+    connection.execute(delete(receipts).where(receipts.c.at_ms < now_ms - RECEIPT_MS))
+
+
+def _one(w: Writer, item: Staged) -> Outcome:  # noqa: C901 - a table, one line an operation
+    if item.failure is not None:
+        raise item.failure
+    match item.operation:
+        case MakeBucket() as operation:
+            return making.make_bucket(w, operation)
+        case MakeDirectory() as operation:
+            return making.make_directory(w, operation)
+        case MakeFile() as operation:
+            return making.make_file(w, operation)
+        case MakeSymlink() as operation:
+            return making.make_symlink(w, operation)
+        case MakeSpecial() as operation:
+            return making.make_special(w, operation)
+        case Link() as operation:
+            return making.link(w, operation)
+        case Unlink() as operation:
+            return removing.unlink(w, operation)
+        case RemoveDirectory() as operation:
+            return removing.remove_directory(w, operation)
+        case Rename() as operation:
+            return renaming.rename(w, operation)
+        case SetAttributes() as operation:
+            return attributes.set_attributes(w, operation)
+        case SetXattr() as operation:
+            return attributes.set_xattr(w, operation)
+        case RemoveXattr() as operation:
+            return attributes.remove_xattr(w, operation)
+        case Commit() as operation:
+            return saving.commit(w, operation, item.stored)
+        case Clone() as operation:
+            return saving.clone(w, operation)
+
+
+def _numbered(outcome: Outcome, number: int) -> Outcome:
+    return msgspec.structs.replace(outcome, change=number)
+
+
+def _receipts(w: Writer, staged: Sequence[Staged]) -> dict[str, Outcome]:
+    keys = [item.operation.key for item in staged if item.operation.key]
+    for key in keys:
+        if len(key) > MAX_KEY:
+            raise BadRequest(f"the key of an operation has at most {MAX_KEY} characters")
+    found: dict[str, Outcome] = {}
+    # Databases limit the parameters of a statement.
+    for start in range(0, len(keys), 500):
+        rows = w.connection.execute(
+            select(receipts.c.key, receipts.c.outcome).where(
+                receipts.c.user == w.actor.user, receipts.c.key.in_(keys[start : start + 500])
+            )
+        )
+        found |= {row.key: _outcome.decode(row.outcome) for row in rows}
+    return found
+
+
+def _receive(w: Writer, operation: Operation, outcome: Outcome, known: dict[str, Outcome]) -> None:
+    if not operation.key or operation.key in known:
+        return
+    known[operation.key] = outcome
+    w.connection.execute(
+        insert(receipts),
+        {
+            "user": w.actor.user,
+            "key": operation.key,
+            "outcome": msgspec.json.encode(outcome),
+            "at_ms": w.now_ms,
+        },
+    )

@@ -1,0 +1,126 @@
+"""The database under the catalog: connections, transactions, and its errors as ours.
+
+Not the queries. What differs between SQLite and PostgreSQL is in this module and in the
+indexes' conditions of `schema`, nowhere else.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.pool import QueuePool
+
+from rengafs.protocol.errors import Corrupt, NoSpace, RengafsError, SetupError, Unavailable
+
+BUSY_SECONDS = 20
+"""How long a writer waits for another process's transaction; ours are milliseconds."""
+CONNECTIONS = 12
+"""More than the service has threads that ask the catalog."""
+
+
+class Database:
+    """Gives transactions. Safe to share between threads."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.is_sqlite = engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Give one consistent view; it neither waits for writers nor holds them up."""
+        with translated(), self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Give the only write transaction there is; commit at the end, undo on an error."""
+        with translated(), self.engine.connect() as connection:
+            connection = connection.execution_options(rengafs_write=True)
+            with connection.begin():
+                yield connection
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+def open_database(url: str) -> Database:
+    """Open the database at *url* (SQLAlchemy's notation, or ``postgresql://…``).
+
+    Raises `SetupError` for a URL that is none.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise SetupError(
+            f"the catalog {url!r} is not a URL; write sqlite:////PATH or postgresql://HOST/NAME"
+        ) from None
+    if parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    engine = create_engine(
+        parsed, poolclass=QueuePool, pool_size=CONNECTIONS, max_overflow=0, pool_timeout=30
+    )
+    if engine.dialect.name == "sqlite":
+        _tune_sqlite(engine)
+    return Database(engine)
+
+
+def sqlite_url(path: Path) -> str:
+    """Return the URL of a catalog in a file."""
+    return f"sqlite:///{path}"
+
+
+def _tune_sqlite(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def connected(connection: sqlite3.Connection, _record: Any) -> None:
+        # Python's own implicit BEGIN comes too late and is never IMMEDIATE: see `begun`.
+        connection.isolation_level = None
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        # FULL: a commit that was answered survives a power cut.
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA cache_size = -16384")
+
+    @event.listens_for(engine, "begin")
+    def begun(connection: Connection) -> None:
+        # A transaction that reads and then writes can't wait for its turn in the middle
+        # (SQLITE_BUSY at once): a writer therefore takes the lock at the beginning.
+        write = connection.get_execution_options().get("rengafs_write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn the database's errors into ours; leave defects (wrong SQL) as they are."""
+    try:
+        yield
+    except DBAPIError as error:
+        ours = _ours(error)
+        if ours is None:
+            raise
+        raise ours from error
+
+
+def _ours(error: DBAPIError) -> RengafsError | None:
+    name = getattr(error.orig, "sqlite_errorname", "")
+    state = getattr(error.orig, "sqlstate", None) or ""
+    if name.startswith("SQLITE_FULL") or state == "53100":
+        return NoSpace("the disk of the catalog is full; free some space and try again")
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")) or state in ("40001", "40P01", "55P03"):
+        return Unavailable("the catalog is busy; try again", carried_out=False)
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return Corrupt(f"the catalog is damaged ({error.orig}); restore it from a backup")
+    if name.startswith("SQLITE_IOERR"):
+        # A full disk shows up so, too, when the shared-memory file can't grow.
+        return NoSpace(f"the disk of the catalog refuses ({name}); is it full?")
+    if name.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
+        return SetupError(f"the catalog can't be opened for writing ({error.orig})")
+    if error.connection_invalidated or state.startswith(("08", "57P")):
+        return Unavailable("the catalog's database does not answer; try again")
+    return None

@@ -1,0 +1,1 @@
+"""What alembic runs to bring a catalog to the present schema; see `migrating`."""

@@ -1,0 +1,254 @@
+"""The tables, with the meaning of every column beside it. No queries here.
+
+The catalog is a history. A row that is valid for a while has ``since`` and ``until``: it
+holds as of every change N with ``since <= N < until``; ``until`` is NULL while it holds
+now. "Now" and "as of N" are the same query with another condition (`valid`).
+
+Rules that every writer keeps:
+
+* Nothing that was ever visible is overwritten. Exceptions, each with its reason beside it:
+  ``nodes.links``, ``nodes.bucket``, ``versions.hidden`` and a directory's times.
+* A row's ``since`` and ``until`` are numbers of rows of `changes`.
+* Ids of nodes, edges and versions come from one counter (`head.next_id`), so a greater id
+  is younger, and an id names one thing only.
+
+Migrations make these tables (``migrations/``); a test compares the two.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    FromClause,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    and_,
+    or_,
+    text,
+)
+
+metadata = MetaData()
+
+# SQLite gives a table its natural key order only for a column typed INTEGER.
+Id = BigInteger().with_variant(Integer(), "sqlite")
+
+about = Table(
+    "about",
+    metadata,
+    # "catalog": a UUID, made with the catalog. "secret": signs access tokens, hex.
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+# One row: where the history stands. Every write transaction locks it first, so changes get
+# their numbers in the order in which they become visible.
+head = Table(
+    "head",
+    metadata,
+    Column("id", Integer, primary_key=True),  # always 1
+    Column("change", BigInteger, nullable=False),  # number of the last change; 0 at first
+    Column("at_ms", BigInteger, nullable=False),  # its moment; never goes back
+    Column("next_id", BigInteger, nullable=False),  # the id that is given next
+    # Running sums, so that statfs costs one row. Logical bytes, before deduplication.
+    Column("live_bytes", BigInteger, nullable=False),  # of current versions of live files
+    Column("all_bytes", BigInteger, nullable=False),  # of all versions that are not hidden
+    Column("files", BigInteger, nullable=False),  # files with at least one name
+)
+
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=False),  # records.ROOT, or >= FIRST_ID
+    Column("kind", Text, nullable=False),  # records.Kind; the root is a "directory"
+    # The bucket where it stands, itself for a bucket, 0 for the root. Rewritten when it moves
+    # to another bucket: only the present is asked for it.
+    Column("bucket", BigInteger, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("owner", Text, nullable=False),  # user who made it; "" for the root
+    Column("device", BigInteger, nullable=False),  # st_rdev of a device node, else 0
+    Column("target", LargeBinary, nullable=True),  # of a symlink, raw bytes; else NULL
+    Column("backend", Text, nullable=False),  # of a bucket; else ""
+    # Edges with until IS NULL. 0: deleted. Kept because every stat asks for it. 1 for the root.
+    Column("links", Integer, nullable=False),
+)
+
+edges = Table(
+    "edges",
+    metadata,
+    # Among edges of one (parent, name) that hold together, the lowest id is the elder.
+    Column("id", Id, primary_key=True, autoincrement=False),
+    Column("parent", BigInteger, nullable=False),  # nodes.id of a directory or bucket, or ROOT
+    Column("name", LargeBinary, nullable=False),  # raw bytes; see protocol.names
+    Column("node", BigInteger, nullable=False),  # nodes.id
+    Column("since", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=True),
+    # The listing of a directory, now: sorted, paged, without the past in between.
+    Index(
+        "edges_live",
+        "parent",
+        "name",
+        "id",
+        sqlite_where=text("until IS NULL"),
+        postgresql_where=text("until IS NULL"),
+    ),
+    # The same as of a change, and the history of a name.
+    Index("edges_past", "parent", "name", "id"),
+    Index("edges_node", "node", "id"),
+)
+
+states = Table(
+    "states",
+    metadata,
+    Column("node", BigInteger, primary_key=True, autoincrement=False),  # nodes.id
+    Column("since", BigInteger, primary_key=True, autoincrement=False),
+    Column("until", BigInteger, nullable=True),
+    Column("mode", Integer, nullable=False),  # permission bits, 0 to 0o7777
+    Column("uid", BigInteger, nullable=True),  # NULL until set by chown
+    Column("gid", BigInteger, nullable=True),  # NULL until set by chown
+    Column("size", BigInteger, nullable=False),  # bytes of content or of a symlink's target
+    Column("version", BigInteger, nullable=True),  # versions.id of the current one; files only
+    # Nanoseconds since 1970. Of a directory, mtime and ctime change in place when its entries
+    # do: a row for each entry that comes or goes would double the history. As-of views
+    # therefore see a directory's times only roughly. So it is with atime, of everything.
+    Column("mtime_ns", BigInteger, nullable=False),
+    Column("ctime_ns", BigInteger, nullable=False),
+    Column("atime_ns", BigInteger, nullable=False),
+    Column("xattrs", LargeBinary, nullable=True),  # MessagePack of {str: bytes}; NULL: none
+    Index(
+        "states_live",
+        "node",
+        unique=True,
+        sqlite_where=text("until IS NULL"),
+        postgresql_where=text("until IS NULL"),
+    ),
+    Index("states_version", "version"),
+)
+
+blobs = Table(
+    "blobs",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=False),
+    Column("backend", Text, nullable=False),
+    Column("key", Text, nullable=False),  # what the backend calls it
+    Column("size", BigInteger, nullable=False),
+    Column("sha256", Text, nullable=False),  # hex
+    Column("created_ms", BigInteger, nullable=False),
+    # The same content is stored once per backend.
+    Index("blobs_content", "backend", "sha256", "size", unique=True),
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=False),
+    Column("file", BigInteger, nullable=False),  # nodes.id
+    Column("change", BigInteger, nullable=False),  # changes.number that made it
+    Column("size", BigInteger, nullable=False),
+    Column("sha256", Text, nullable=False),  # hex; of no bytes for an empty one
+    Column("blob", BigInteger, nullable=True),  # blobs.id; NULL: empty, so no blob is needed
+    Column("author", Text, nullable=False),  # users.name
+    Column("base", BigInteger, nullable=True),  # versions.id the edit started from; NULL: unknown
+    Column("conflict", Boolean, nullable=False),  # base was not current any more
+    Column("created_ms", BigInteger, nullable=False),
+    Column("mtime_ns", BigInteger, nullable=False),  # of the last write
+    Column("mode", Integer, nullable=False),  # of the file when it was saved
+    Column("handle", Text, nullable=False),  # the open file that saved it; "" unknown
+    # Why no listing shows it: "" it does; "superseded" by a later commit of the same handle or
+    # by the version that a rename over another file made of it; "discarded" with an editor's
+    # dropping. Set once, later: what is hidden is known only then.
+    Column("hidden", Text, nullable=False),
+    Column("origin", Text, nullable=False),  # URL of what came from one; inherited from the base
+    Column("execution", BigInteger, nullable=True),  # lineage: the execution that wrote it
+    Column("project", BigInteger, nullable=True),  # lineage: the project that wrote it
+    Index("versions_file", "file", "id"),
+)
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("number", Id, primary_key=True, autoincrement=False),  # 1, 2, 3, … without gaps
+    Column("at_ms", BigInteger, nullable=False),  # never less than the one before
+    Column("action", Text, nullable=False),  # tag of the operation, or "apply" for several
+    Column("author", Text, nullable=False),
+    Column("host", Text, nullable=False),  # as the client calls its machine
+    Column("client", Text, nullable=False),  # the mount or client; see records.Change
+    Index("changes_at", "at_ms", "number"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    # Everything as in records.Event; 0 and empty where it says nothing.
+    Column("change", BigInteger, primary_key=True, autoincrement=False),
+    Column("seq", Integer, primary_key=True, autoincrement=False),  # 0, 1, … in the change
+    Column("what", Text, nullable=False),
+    Column("node", BigInteger, nullable=False),
+    Column("bucket", BigInteger, nullable=False),
+    Column("parent", BigInteger, nullable=False),
+    Column("name", LargeBinary, nullable=False),  # as shown then, raw bytes
+    Column("version", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("other", BigInteger, nullable=False),
+)
+
+receipts = Table(
+    "receipts",
+    metadata,
+    Column("user", BigInteger, primary_key=True, autoincrement=False),  # users.id
+    Column("key", Text, primary_key=True),  # of the operation; unique for a user
+    Column("outcome", LargeBinary, nullable=False),  # JSON of operations.Outcome
+    Column("at_ms", BigInteger, nullable=False),  # dropped after a day
+    Index("receipts_at", "at_ms"),
+)
+
+labels = Table(
+    "labels",
+    metadata,
+    Column("node", BigInteger, primary_key=True, autoincrement=False),  # a bucket or file
+    Column("label", Text, primary_key=True),
+)
+
+lineage = Table(
+    "lineage",
+    metadata,
+    # Who read what. Who wrote it stands with the version.
+    Column("id", Id, primary_key=True, autoincrement=False),
+    Column("version", BigInteger, nullable=False),
+    Column("execution", BigInteger, nullable=True),
+    Column("project", BigInteger, nullable=True),
+    Column("user", Text, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Index("lineage_version", "version"),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False, unique=True),
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=False),
+    Column("user", BigInteger, nullable=False),  # users.id
+    Column("sha256", Text, nullable=False, unique=True),  # hex; the token itself is not kept
+    Column("read_only", Boolean, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger, nullable=True),  # NULL: never
+    Column("revoked_ms", BigInteger, nullable=True),  # NULL: not revoked
+)
+
+
+def valid(table: FromClause, at: int | None) -> ColumnElement[bool]:
+    """Return the condition that a row of `edges` or `states` holds as of *at*; None is now."""
+    if at is None:
+        return table.c.until.is_(None)
+    return and_(table.c.since <= at, or_(table.c.until.is_(None), table.c.until > at))

@@ -1,0 +1,78 @@
+"""Small records that the catalog takes and gives beside those of the wire."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who asks for a change, for the log and for receipts."""
+
+    user: int
+    """users.id; receipts are kept per user."""
+    name: str
+    host: str = ""
+    client: str = ""
+    execution: int | None = None
+    project: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """Where bytes lie, and what they are."""
+
+    backend: str
+    key: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A version as a reader needs it. *blob* is None for an empty one."""
+
+    version: int
+    file: int
+    size: int
+    sha256: str
+    blob: Blob | None
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What a commit is composed from, and where the result belongs."""
+
+    backend: str
+    """Of the node's bucket: where the new blob goes."""
+    content: Content | None
+    """The base version, if the commit has one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the catalog is told when it is opened."""
+
+    backends: tuple[str, ...] = ("local",)
+    """Names that a bucket may have as its backend; the first is the default."""
+    droppings: tuple[str, ...] = field(default=())
+    """Patterns of names that editors leave behind; see `droppings`."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenHolder:
+    """What a user's token proves."""
+
+    user: int
+    name: str
+    read_only: bool
+    expires_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenListing:
+    """A token as its list shows it. Moments in ms since 1970; None: never, or not."""
+
+    name: str
+    read_only: bool
+    created_ms: int
+    expires_ms: int | None
+    revoked_ms: int | None

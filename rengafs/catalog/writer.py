@@ -1,0 +1,346 @@
+"""One write transaction: it gives numbers and ids, and writes the rows that make history.
+
+A `Writer` knows how a fact is recorded (close the old row, open a new one, tell the feed),
+not which facts an operation changes: those are in `making`, `saving`, `renaming`,
+`removing` and `attributes`.
+
+The head row is read, under its lock, at the beginning and written once at the end; in
+between it lives here. Whatever undoes rows (`undoable`) must undo that copy too.
+"""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from rengafs.catalog.droppings import Droppings
+from rengafs.catalog.nodes import encode_xattrs, get_node
+from rengafs.catalog.places import Directory, Place, at_raw_name, find_directory
+from rengafs.catalog.schema import changes, edges, events, head, nodes, states, versions
+from rengafs.catalog.values import Actor, Rules
+from rengafs.protocol.errors import NotFound
+from rengafs.protocol.names import show
+from rengafs.protocol.records import ROOT, Kind, Node
+
+
+@dataclass(slots=True)
+class _Head:
+    change: int
+    at_ms: int
+    next_id: int
+    live_bytes: int
+    all_bytes: int
+    files: int
+
+
+@dataclass(slots=True)
+class _Pending:
+    """What a savepoint must be able to take back."""
+
+    head: _Head
+    events: list[dict[str, Any]] = field(default_factory=list)
+    adopted: set[tuple[str, str]] = field(default_factory=set)
+
+
+class Writer:
+    """The present transaction. Not shared between threads."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        actor: Actor,
+        rules: Rules,
+        droppings: Droppings,
+        now_ns: int,
+    ) -> None:
+        self.connection = connection
+        self.actor = actor
+        self.rules = rules
+        self.droppings = droppings
+        row = connection.execute(select(head).with_for_update()).one()
+        self._pending = _Pending(_Head(*row[1:]))
+        # A clock that was set back must not make history run backwards.
+        self.now_ns = max(now_ns, row.at_ms * 1_000_000)
+        self.now_ms = self.now_ns // 1_000_000
+
+    # --- changes ----------------------------------------------------------------------
+
+    @property
+    def number(self) -> int:
+        """The change under way: ``since`` of what it opens, ``until`` of what it closes."""
+        return self._pending.head.change + 1
+
+    @property
+    def last(self) -> int:
+        """The last change that is complete."""
+        return self._pending.head.change
+
+    @property
+    def adopted(self) -> frozenset[tuple[str, str]]:
+        """(backend, key) of the blobs that are in use by what this transaction did."""
+        return frozenset(self._pending.adopted)
+
+    def adopt(self, backend: str, key: str) -> None:
+        """Note that a blob is in use now."""
+        self._pending.adopted.add((backend, key))
+
+    def take_id(self) -> int:
+        """Return an id that nothing bears."""
+        number = self._pending.head.next_id
+        self._pending.head.next_id = number + 1
+        return number
+
+    def count(self, *, live_bytes: int = 0, all_bytes: int = 0, files: int = 0) -> None:
+        """Add to the running sums."""
+        total = self._pending.head
+        total.live_bytes += live_bytes
+        total.all_bytes += all_bytes
+        total.files += files
+
+    def event(
+        self,
+        what: str,
+        node: int,
+        *,
+        bucket: int = 0,
+        parent: int = 0,
+        name: bytes = b"",
+        version: int = 0,
+        kind: Kind | None = None,
+        other: int = 0,
+    ) -> None:
+        """Tell the feed of one thing that the change under way does."""
+        self._pending.events.append(
+            {
+                "seq": len(self._pending.events),
+                "what": what,
+                "node": node,
+                "bucket": bucket,
+                "parent": parent,
+                "name": name,
+                "version": version,
+                "kind": kind.value if kind else "",
+                "other": other,
+            }
+        )
+
+    @property
+    def has_events(self) -> bool:
+        """Whether the change under way has done anything."""
+        return bool(self._pending.events)
+
+    def complete(self, action: str) -> int:
+        """End the change under way; return its number, or 0 if it did nothing."""
+        pending = self._pending
+        if not pending.events:
+            return 0
+        number = self.number
+        self.connection.execute(
+            insert(changes),
+            {
+                "number": number,
+                "at_ms": self.now_ms,
+                "action": action,
+                "author": self.actor.name,
+                "host": self.actor.host,
+                "client": self.actor.client,
+            },
+        )
+        self.connection.execute(
+            insert(events), [{"change": number, **event} for event in pending.events]
+        )
+        pending.events = []
+        pending.head.change = number
+        pending.head.at_ms = self.now_ms
+        return number
+
+    @contextmanager
+    def undoable(self) -> Iterator[None]:
+        """Undo what the block did if it raises, and only that."""
+        before = copy.deepcopy(self._pending)
+        try:
+            with self.connection.begin_nested():
+                yield
+        except BaseException:
+            self._pending = before
+            raise
+
+    def finish(self) -> None:
+        """Write the head. The last thing before the transaction is committed."""
+        now = self._pending.head
+        self.connection.execute(
+            update(head).values(
+                change=now.change,
+                at_ms=now.at_ms,
+                next_id=now.next_id,
+                live_bytes=now.live_bytes,
+                all_bytes=now.all_bytes,
+                files=now.files,
+            )
+        )
+
+    # --- nodes and their states -------------------------------------------------------
+
+    def directory(self, number: int) -> Directory:
+        """Return a directory that is in the live tree. Raises `NotFound`, `NotADirectory`."""
+        found = find_directory(self.connection, number)
+        if not found.links:
+            raise NotFound(f"the directory {number} has been deleted", node=number)
+        return found
+
+    def node(self, number: int) -> Node:
+        """Return a node as it is now, deleted or not. Raises `NotFound`."""
+        return get_node(self.connection, number)
+
+    def bucket_of(self, number: int) -> int:
+        """Return the bucket where a node stands."""
+        query = select(nodes.c.bucket).where(nodes.c.id == number)
+        return int(self.connection.execute(query).scalar_one())
+
+    def add_node(self, node: Node, *, bucket: int, target: bytes | None = None) -> None:
+        """Insert *node* with its first state; it has no name yet."""
+        self.connection.execute(
+            insert(nodes),
+            {
+                "id": node.id,
+                "kind": node.kind.value,
+                "bucket": bucket,
+                "created_ms": self.now_ms,
+                "owner": self.actor.name,
+                "device": node.device,
+                "target": target,
+                "backend": node.backend,
+                "links": node.links,
+            },
+        )
+        self.connection.execute(insert(states), self._state(node))
+        self.event("made", node.id, bucket=bucket, kind=node.kind)
+        if node.kind is Kind.FILE:
+            self.count(files=1)
+
+    def alter(self, node: Node) -> None:
+        """Give the node of that id the attributes and the version of *node*, from now on.
+
+        Within one change the row is rewritten: nobody can have seen it.
+        """
+        key = (states.c.node == node.id, states.c.until.is_(None))
+        since = self.connection.execute(select(states.c.since).where(*key)).scalar_one()
+        values = self._state(node)
+        if since == self.number:
+            self.connection.execute(update(states).where(*key).values(values))
+            return
+        self.connection.execute(update(states).where(*key).values(until=self.number))
+        self.connection.execute(insert(states), values)
+
+    def alter_in_place(self, number: int, **columns: int) -> None:
+        """Overwrite columns that history does not follow: see `schema`."""
+        self.connection.execute(
+            update(states)
+            .where(states.c.node == number, states.c.until.is_(None))
+            .values(**columns)
+        )
+
+    def touch(self, directory: int) -> None:
+        """Note in a directory's times that its entries changed."""
+        self.alter_in_place(directory, mtime_ns=self.now_ns, ctime_ns=self.now_ns)
+
+    def set_links(self, number: int, links: int) -> None:
+        """Set how many names a node has."""
+        self.connection.execute(update(nodes).where(nodes.c.id == number).values(links=links))
+
+    def _state(self, node: Node) -> dict[str, Any]:
+        return {
+            "node": node.id,
+            "since": self.number,
+            "until": None,
+            "mode": node.mode,
+            "uid": node.uid,
+            "gid": node.gid,
+            "size": node.size,
+            "version": node.version,
+            "mtime_ns": node.mtime_ns,
+            "ctime_ns": node.ctime_ns,
+            "atime_ns": node.atime_ns,
+            "xattrs": encode_xattrs(node.xattrs),
+        }
+
+    # --- names ------------------------------------------------------------------------
+
+    def enter(self, parent: int, raw: bytes, number: int, *, other: int = 0) -> None:
+        """Let a node stand at a raw name from now on, the eldest there or not."""
+        self.connection.execute(
+            insert(edges),
+            {
+                "id": self.take_id(),
+                "parent": parent,
+                "name": raw,
+                "node": number,
+                "since": self.number,
+                "until": None,
+            },
+        )
+        place = next(
+            place for place in at_raw_name(self.connection, parent, raw) if place.node.id == number
+        )
+        self.touch(parent)
+        self.tell_entered(place, other=other)
+
+    def leave(self, place: Place) -> None:
+        """Let a node no longer stand at its name. Whether it is gone is the caller's to say."""
+        self.connection.execute(
+            update(edges).where(edges.c.id == place.edge).values(until=self.number)
+        )
+        self.touch(place.parent)
+        self.event(
+            "left",
+            place.node.id,
+            bucket=place.bucket,
+            parent=place.parent,
+            name=place.shown,
+            kind=place.node.kind,
+        )
+        if place.elder:
+            self._promote(place)
+
+    def tell_entered(self, place: Place, *, other: int = 0) -> None:
+        """Tell the feed what stands at a name."""
+        self.event(
+            "entered",
+            place.node.id,
+            bucket=place.bucket,
+            parent=place.parent,
+            name=place.shown,
+            kind=place.node.kind,
+            other=other,
+        )
+
+    def _promote(self, left: Place) -> None:
+        """The next of the same name is the elder now, and so is shown otherwise."""
+        heirs = at_raw_name(self.connection, left.parent, left.raw)
+        if not heirs:
+            return
+        heir = heirs[0]
+        before = show(heir.raw, heir.node.id, elder=False, top=heir.parent == ROOT)
+        self.event(
+            "left",
+            heir.node.id,
+            bucket=heir.bucket,
+            parent=heir.parent,
+            name=before,
+            kind=heir.node.kind,
+        )
+        self.tell_entered(heir)
+
+    # --- versions ---------------------------------------------------------------------
+
+    def hide(self, why: str, sizes: dict[int, int]) -> None:
+        """Take versions (id: size) from every listing; they were visible until now."""
+        if not sizes:
+            return
+        self.connection.execute(
+            update(versions).where(versions.c.id.in_(list(sizes))).values(hidden=why)
+        )
+        self.count(all_bytes=-sum(sizes.values()))

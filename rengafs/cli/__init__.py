@@ -1,0 +1,25 @@
+"""The command line: what a person types becomes options for the filesystem and the service.
+
+It is the only part that reads the environment, starts processes and ends them. It knows
+neither what a file is nor how bytes are kept.
+
+==============  ======================================================================
+`main`          finds the command, sets up logging; the error boundary
+`exits`         every exit code, and which error ends in which
+`commands`      one file per command: arguments, call, output
+`options`       options and kinds of values that commands share
+`paths`         where data, caches, logs and sockets lie
+`logs`          log lines, and log files that stay small
+`output`        tables for people, JSON for programs
+`address`       which service, with which token
+`embedded`      the service that a mount starts by itself, and ends again
+`detached`      starting a process in the background, and learning how that went
+`notify`        telling the starter, or systemd, that a process is ready
+`locks`         file locks with a bound on the wait
+`mounttable`    the kernel's list of mounts
+`records`       which mounts of ours run here
+`checks`        whether a directory can be mounted on
+`unmounting`    detaching a mount, and waiting for its process
+`occupants`     which processes keep a mount busy
+==============  ======================================================================
+"""

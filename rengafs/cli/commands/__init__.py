@@ -1,0 +1,1 @@
+"""The commands: module ``x`` holds the click command ``command`` that ``rengafs x`` runs."""

@@ -1,0 +1,189 @@
+"""``rengafs mount``: buckets as a folder, in the background or in the foreground."""
+
+import os
+import signal
+import socket
+import sys
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rengafs.cli import checks, detached, output
+from rengafs.cli.address import ENDPOINT_VARIABLE, TOKEN_VARIABLE, service_of
+from rengafs.cli.exits import Exit, epilog, refuse
+from rengafs.cli.mounttable import SUBTYPE
+from rengafs.cli.options import PATH, debug_option, octal, size
+from rengafs.cli.paths import Paths, find_paths
+from rengafs.cli.records import MountRecord, not_committed, recorded
+from rengafs.cli.session import Session
+from rengafs.client.connection import Endpoint
+
+START_SECONDS = 90.0
+"""Of a mount in the background: the service may take 20 s of it, and wait 20 s for another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command line asked for."""
+
+    mountpoint: Path
+    endpoint: str | None
+    token_file: Path | None
+    backend: str
+    allow_other: bool
+    uid: int
+    gid: int
+    umask: int
+    read_only: bool
+    cache_dir: Path | None
+    cache_size: int
+    patience: float
+    show_versions: bool
+
+
+@click.command(
+    epilog=epilog(Exit.UNREACHABLE, Exit.REFUSED, Exit.MOUNT_POINT, Exit.NO_FUSE, Exit.TIMEOUT)
+)
+@click.argument("mountpoint", metavar="DIR", type=PATH)
+@click.option(
+    "--endpoint",
+    envvar=ENDPOINT_VARIABLE,
+    show_envvar=True,
+    metavar="URL",
+    help="A service elsewhere: https://HOST, http://HOST:PORT or unix:PATH. "
+    "Without one, the embedded service is started.",
+)
+@click.option(
+    "--token-file",
+    type=PATH,
+    metavar="FILE",
+    help=f"Where the token for URL is, if not in the variable {TOKEN_VARIABLE}.",
+)
+@click.option("--backend", default="", metavar="NAME", help="Where the blobs of new buckets lie.")
+@click.option("--foreground", is_flag=True, help="Stay, and end when unmounted or on Ctrl-C.")
+@click.option("--allow-other", is_flag=True, help="Let other users into the mount.")
+@click.option("--uid", type=click.IntRange(0), help="Owner of what has none. [default: you]")
+@click.option("--gid", type=click.IntRange(0), help="Group of what has none. [default: yours]")
+@click.option(
+    "--umask", type=octal, default="000", show_default=True, help="Permissions never to show."
+)
+@click.option("--read-only", is_flag=True, help="Refuse all changes.")
+@click.option("--cache-dir", type=PATH, metavar="DIR", help="[default: $XDG_CACHE_HOME/rengafs]")
+@click.option("--cache-size", type=size, default="10G", show_default=True, help="At the most.")
+@click.option(
+    "--patience",
+    type=click.FloatRange(min=0.1),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a tool waits for an unreachable service, before it gets an I/O error.",
+)
+@click.option("--show-versions", is_flag=True, help="List .versions in every directory.")
+@debug_option
+@click.pass_obj
+def command(session: Session, /, foreground: bool, **options: Any) -> None:
+    """Mount the buckets on DIR, an empty directory.
+
+    Returns when the mount is ready. Every close after writing makes a version; DIR/BUCKET/
+    .versions/NAME/ has them all.
+
+    \b
+      rengafs mount ~/buckets
+      rengafs mount --endpoint https://buckets.example.org --token-file ~/token ~/buckets
+      rengafs mount --foreground --debug ~/buckets
+    """
+    asked = _asked(**options)
+    paths = find_paths()
+    if foreground:
+        _mount(session, asked, paths)
+    else:
+        log = paths.mount_log(asked.mountpoint)
+        detached.start(
+            [*(["--debug"] if session.debug else []), "mount", *_arguments(asked)],
+            log=log,
+            seconds=START_SECONDS + asked.patience,
+            what="the mount process",
+        )
+        output.line(f"mounted {asked.mountpoint}; to unmount: rengafs umount {asked.mountpoint}")
+
+
+def _asked(**options: Any) -> Asked:
+    # Absolute, because the process in the background stands elsewhere; not resolve(), which
+    # asks the mount itself, and that may be dead.
+    options["mountpoint"] = Path(os.path.realpath(options["mountpoint"]))
+    for name in ("token_file", "cache_dir"):
+        if options[name] is not None:
+            options[name] = options[name].absolute()
+    endpoint = options["endpoint"]
+    if endpoint and endpoint.startswith("unix:"):
+        options["endpoint"] = f"unix:{Path(endpoint.removeprefix('unix:')).absolute()}"
+    options["endpoint"] = options["endpoint"] or None
+    options["uid"] = os.getuid() if options["uid"] is None else options["uid"]
+    options["gid"] = os.getgid() if options["gid"] is None else options["gid"]
+    return Asked(**options)
+
+
+def _arguments(asked: Asked) -> list[str]:
+    """Return the arguments with which the process in the background is told the same."""
+    arguments = ["--foreground", "--umask", f"{asked.umask:03o}"]
+    for name in ("endpoint", "token_file", "backend", "uid", "gid", "cache_dir"):
+        value = getattr(asked, name)
+        if value not in (None, ""):
+            arguments += [f"--{name.replace('_', '-')}", str(value)]
+    arguments += ["--cache-size", str(asked.cache_size), "--patience", str(asked.patience)]
+    for name in ("allow_other", "read_only", "show_versions"):
+        if getattr(asked, name):
+            arguments.append(f"--{name.replace('_', '-')}")
+    return [*arguments, "--", str(asked.mountpoint)]
+
+
+def _mount(session: Session, asked: Asked, paths: Paths) -> None:
+    # Until the filesystem takes signals itself, and after it: leave through all `finally`s.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    checks.check_fuse()
+    if asked.allow_other:
+        checks.check_allow_other()
+    record = MountRecord(str(asked.mountpoint), os.getpid(), "", time.time_ns() // 1_000_000)
+    with recorded(paths, record) as held:
+        checks.check_mountpoint(asked.mountpoint)
+        with service_of(paths, asked.endpoint, asked.token_file, os.environ) as endpoint:
+            held.tell(endpoint.address)
+            lost = _run(session, asked, paths, endpoint)
+            if lost:
+                held.leave_word(lost)
+                raise not_committed(asked.mountpoint, lost)
+
+
+def _run(session: Session, asked: Asked, paths: Paths, endpoint: Endpoint) -> list[str]:
+    try:
+        from rengafs.fs.mounting import MountOptions, run
+    except ImportError as error:
+        if "libfuse3" not in str(error):
+            raise
+        raise refuse(
+            Exit.NO_FUSE, f"libfuse3 can't be loaded ({error}); say: apt-get install fuse3"
+        ) from None
+    options = MountOptions(
+        mountpoint=asked.mountpoint,
+        endpoint=endpoint.address,
+        token=endpoint.token,
+        source=SUBTYPE,
+        backend=asked.backend,
+        cache_directory=asked.cache_dir or paths.cache,
+        cache_limit_bytes=asked.cache_size,
+        drafts_directory=paths.drafts(asked.mountpoint),
+        uid=asked.uid,
+        gid=asked.gid,
+        umask=asked.umask,
+        allow_other=asked.allow_other,
+        read_only=asked.read_only,
+        show_versions=asked.show_versions,
+        patience_seconds=asked.patience,
+        mount_id=uuid.uuid4().hex,
+        host=socket.gethostname(),
+    )
+    return run(options, ready=lambda: session.notifier.ready(str(asked.mountpoint)))

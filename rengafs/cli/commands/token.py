@@ -1,0 +1,114 @@
+"""``rengafs token``: who may speak to a service. Works on the service's data directly."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from rengafs.cli import output
+from rengafs.cli.exits import Exit, epilog
+from rengafs.cli.options import PATH, debug_option
+from rengafs.cli.paths import find_paths
+
+if TYPE_CHECKING:
+    from rengafs.service.run import ServeOptions
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DAY_MS = 86_400_000
+EPILOG = epilog(Exit.REFUSED)
+
+
+@click.group()
+def command() -> None:
+    """Make, list and revoke the tokens of a service."""
+
+
+def _where(function: F) -> F:
+    """Give a command the options that say whose tokens are meant."""
+    function = click.option(
+        "--data",
+        type=PATH,
+        metavar="DIR",
+        help="The service's data. [default: $XDG_DATA_HOME/rengafs]",
+    )(function)
+    return click.option("--catalog", metavar="URL", default="", help="As of rengafs serve.")(
+        function
+    )
+
+
+def _options(data: Path | None, catalog: str) -> "ServeOptions":
+    from rengafs.service.run import ServeOptions
+
+    return ServeOptions(listen="", data=(data or find_paths().data).absolute(), catalog=catalog)
+
+
+@command.command(epilog=EPILOG)
+@click.argument("name")
+@_where
+@click.option("--read-only", is_flag=True, help="It may read, and change nothing.")
+@click.option("--days", type=click.FloatRange(min=0, min_open=True), help="It expires after.")
+@debug_option
+def create(name: str, data: Path | None, catalog: str, read_only: bool, days: float | None) -> None:
+    """Make a token for NAME, and print it: the only time that it is shown.
+
+    \b
+      rengafs token create ann --data /srv/buckets > ~/token
+      rengafs token create reader --read-only --days 30 --data /srv/buckets
+    """
+    from rengafs.service.tokens import create_token
+
+    expires = None if days is None else time.time_ns() // 1_000_000 + int(days * DAY_MS)
+    options = _options(data, catalog)
+    output.line(create_token(options, name, read_only=read_only, expires_ms=expires))
+
+
+@command.command("list", epilog=EPILOG)
+@_where
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@debug_option
+def list_(data: Path | None, catalog: str, as_json: bool) -> None:
+    """List who has tokens. The tokens themselves are not kept.
+
+    \b
+      rengafs token list --data /srv/buckets
+    """
+    from rengafs.service.tokens import list_tokens
+
+    tokens = list_tokens(_options(data, catalog))
+    if as_json:
+        output.as_json(tokens)
+        return
+    output.table(
+        ["name", "may", "made", "good until"],
+        [
+            [
+                token.name,
+                "read" if token.read_only else "read and write",
+                output.moment(token.created_ms),
+                "revoked" if token.revoked_ms else _until(token.expires_ms),
+            ]
+            for token in tokens
+        ],
+    )
+
+
+def _until(expires_ms: int | None) -> str:
+    return "no end" if expires_ms is None else output.moment(expires_ms)
+
+
+@command.command(epilog=EPILOG)
+@click.argument("name")
+@_where
+@debug_option
+def revoke(name: str, data: Path | None, catalog: str) -> None:
+    """Make all tokens of NAME void.
+
+    \b
+      rengafs token revoke ann --data /srv/buckets
+    """
+    from rengafs.service.tokens import revoke_token
+
+    revoke_token(_options(data, catalog), name)

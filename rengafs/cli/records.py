@@ -1,0 +1,136 @@
+"""Which mounts of ours run here: one small file a mount, locked while its process lives.
+
+The lock is the truth and the file's text only tells about it: a process that was killed
+leaves a file without a lock, and whoever finds it removes it.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from rengafs.cli.exits import Exit, refuse
+from rengafs.cli.locks import FileLock, try_lock
+from rengafs.cli.paths import Paths, short_hash
+from rengafs.protocol.errors import RengafsError
+
+
+class MountRecord(msgspec.Struct, frozen=True):
+    """What a mount tells about itself."""
+
+    mountpoint: str
+    pid: int
+    endpoint: str
+    since_ms: int
+    """When its process started, in milliseconds since 1970."""
+
+
+def record_path(paths: Paths, mountpoint: Path) -> Path:
+    """Return where the record of the mount at *mountpoint* is, or would be."""
+    return paths.runtime / "mounts" / f"{short_hash(mountpoint)}.json"
+
+
+@contextmanager
+def recorded(paths: Paths, record: MountRecord) -> Iterator["Recorded"]:
+    """Hold the record of this process's mount for as long as the block runs.
+
+    Raises `SetupError` if another process is about to mount there, or does.
+    """
+    path = record_path(paths, Path(record.mountpoint))
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    lock = try_lock(path)
+    if lock is None:
+        other = read_record(path)
+        by = f" by process {other.pid}" if other else ""
+        raise refuse(
+            Exit.MOUNT_POINT,
+            f"{record.mountpoint} is already mounted{by}; use it, or say: "
+            f"rengafs umount {record.mountpoint}",
+        )
+    try:
+        yield Recorded(lock, record)
+    finally:
+        lock.remove_and_release()
+
+
+class Recorded:
+    """The record of this process's mount."""
+
+    def __init__(self, lock: FileLock, record: MountRecord) -> None:
+        self._lock = lock
+        self._record = record
+        self._write()
+        take_word(lock.path)  # of an earlier mount there, if nobody asked
+
+    def tell(self, endpoint: str) -> None:
+        """Add which service the mount speaks to."""
+        self._record = msgspec.structs.replace(self._record, endpoint=endpoint)
+        self._write()
+
+    def leave_word(self, lost: list[str]) -> None:
+        """Leave for ``rengafs umount`` what could not be committed."""
+        _word(self._lock.path).write_bytes(msgspec.json.encode(lost))
+
+    def _write(self) -> None:
+        # In place, not by a rename: the lock is on this very file.
+        text = msgspec.json.encode(self._record)
+        os.pwrite(self._lock.descriptor, text, 0)
+        os.ftruncate(self._lock.descriptor, len(text))
+
+
+def read_record(path: Path) -> MountRecord | None:
+    """Return the record in the file *path*, or None if there is none that can be read."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=MountRecord)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+
+
+def take_word(record: Path) -> list[str]:
+    """Return, once, what the mount of *record* could not commit before it ended."""
+    word = _word(record)
+    try:
+        lost = msgspec.json.decode(word.read_bytes(), type=list[str])
+    except (FileNotFoundError, msgspec.DecodeError):
+        return []
+    word.unlink(missing_ok=True)
+    return lost
+
+
+def not_committed(mountpoint: Path, lost: list[str]) -> RengafsError:
+    """Return the error that tells of *lost*, what could not be committed."""
+    more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+    return refuse(
+        Exit.FAILED,
+        f"{mountpoint} is unmounted, but not all is committed: {lost[0]}{more}; what was "
+        "written is kept on this machine until the next mount there",
+    )
+
+
+def _word(record: Path) -> Path:
+    return record.with_suffix(".lost")
+
+
+def live_records(paths: Paths) -> list[MountRecord]:
+    """Return the records of the mounts whose processes live; remove those of dead ones."""
+    found = []
+    for path in sorted((paths.runtime / "mounts").glob("*.json")):
+        if not drop_stale(path):
+            record = read_record(path)
+            if record is not None:
+                found.append(record)
+    return found
+
+
+def drop_stale(path: Path) -> bool:
+    """Remove the record *path* if no process holds it; return whether it is gone."""
+    try:
+        lock = try_lock(path, create=False)
+    except FileNotFoundError:
+        return True
+    if lock is None:
+        return False
+    lock.remove_and_release()
+    return True

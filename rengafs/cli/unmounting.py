@@ -1,0 +1,113 @@
+"""Detaching a mount, and waiting until its process has committed all and ended."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from rengafs.cli.exits import Exit, refuse
+from rengafs.cli.locks import wait_for_lock
+from rengafs.cli.mounttable import find_mount
+from rengafs.cli.occupants import occupants
+from rengafs.cli.paths import Paths
+from rengafs.cli.records import drop_stale, not_committed, read_record, record_path, take_word
+
+FUSERMOUNT = "fusermount3"
+FUSERMOUNT_SECONDS = 30.0
+QUIET_SECONDS = 1.0
+"""A wait is worth a word only from here on."""
+
+
+def unmount(
+    paths: Paths, mountpoint: Path, *, seconds: float, lazy: bool, say: Callable[[str], None]
+) -> None:
+    """Detach the mount at *mountpoint* and wait until its process has ended.
+
+    Raises `SetupError` if nothing of ours is mounted there, a program uses it, or its
+    process has not ended within *seconds* (it goes on, and loses nothing).
+
+    :param lazy: detach at once, even if in use, and wait for nothing.
+    :param say: told what is waited for.
+    """
+    record = record_path(paths, mountpoint)
+    mounted = find_mount(mountpoint)
+    if mounted is None and drop_stale(record):
+        raise refuse(Exit.NOT_MOUNTED, f"nothing is mounted at {mountpoint}")
+    if mounted is not None and not mounted.ours:
+        raise refuse(
+            Exit.NOT_MOUNTED,
+            f"{mountpoint} is a mount of type {mounted.type}, not of rengafs; "
+            f"say: umount {mountpoint}",
+        )
+    if mounted is not None:
+        detach(mountpoint, lazy=lazy)
+    if lazy:
+        say(f"detached {mountpoint}; its process ends when the last file in it is closed")
+        return
+    _wait_for_end(record, mountpoint, seconds, say)
+
+
+def detach(mountpoint: Path, *, lazy: bool) -> None:
+    """Take *mountpoint* out of the tree. Raises `SetupError` if a program uses it."""
+    program = fusermount()
+    command = [program, "-u", *(["-z"] if lazy else []), "--", str(mountpoint)]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=FUSERMOUNT_SECONDS,
+        env={**os.environ, "LC_ALL": "C"},
+        check=False,
+    )
+    if done.returncode == 0:
+        return
+    if "busy" in done.stderr:
+        users = occupants(mountpoint)
+        by = f" by {', '.join(users)}" if users else ""
+        raise refuse(
+            Exit.BUSY,
+            f"{mountpoint} is in use{by}; close that, or detach it now with --lazy",
+        )
+    reason = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+    raise refuse(Exit.REFUSED, f"can't unmount {mountpoint}: {reason[0]}")
+
+
+def fusermount() -> str:
+    """Return the path of fusermount3. Raises `SetupError` where it is not installed."""
+    program = shutil.which(FUSERMOUNT)
+    if program is None:
+        raise refuse(Exit.NO_FUSE, f"{FUSERMOUNT} is not installed; say: apt-get install fuse3")
+    return program
+
+
+def _wait_for_end(path: Path, mountpoint: Path, seconds: float, say: Callable[[str], None]) -> None:
+    record = read_record(path)
+    process = f"process {record.pid}" if record else "its process"
+    told = False
+
+    def waiting(passed: float) -> None:
+        nonlocal told
+        if passed > QUIET_SECONDS and not told:
+            say(f"waiting for {process} to commit what was open in {mountpoint} …")
+            told = True
+
+    try:
+        lock = wait_for_lock(path, seconds=seconds, create=False, waiting=waiting)
+    except FileNotFoundError:
+        lock = None
+        ended = True
+    else:
+        ended = lock is not None
+    if not ended:
+        raise refuse(
+            Exit.TIMEOUT,
+            f"{mountpoint} is unmounted, but after {seconds:g} s {process} still commits what "
+            "was open; it goes on by itself (rengafs status shows it)",
+        )
+    if lock is not None:
+        lock.remove_and_release()  # of a process that was killed
+    lost = take_word(path)
+    if lost:
+        raise not_committed(mountpoint, lost)

@@ -1,0 +1,139 @@
+"""`BlockingDriver`: carries flows out on the calling thread. Knows nothing of trio."""
+
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import httpx
+
+from rengafs.client.connection import GATHER_WIDTH, LIMITS, Endpoint, to_reply
+from rengafs.client.flow import Effect, Flow, Gather, Send, Sleep
+from rengafs.protocol.endpoints import check
+from rengafs.protocol.messages import Reply, Request
+
+T = TypeVar("T")
+
+
+class BlockingDriver:
+    """Runs flows on the calling thread. May be shared by threads, not across a fork."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        http = httpx.Client(
+            base_url=endpoint.base_url(),
+            headers=endpoint.all_headers(),
+            transport=httpx.HTTPTransport(
+                uds=endpoint.socket, verify=endpoint.socket is None, limits=LIMITS
+            ),
+        )
+        self._http = http
+        # A script that never closes its client leaves no open connection behind either.
+        self._close = weakref.finalize(self, http.close)
+
+    def run(self, flow: Flow[T], *, patience_seconds: float | None = None) -> T:
+        """Carry *flow* out and return its result, or raise its error.
+
+        :param patience_seconds: the bound on all of it; the endpoint's unless given.
+            Each single wait for bytes stays bounded by the endpoint's patience.
+        """
+        bound = self.endpoint.patience_seconds if patience_seconds is None else patience_seconds
+        return self._run(flow, time.monotonic() + bound)
+
+    def _run(self, flow: Flow[T], deadline: float) -> T:
+        try:
+            step: Callable[[], Effect] = flow.__next__
+            while True:
+                effect = step()
+                step = self._outcome(flow, effect, deadline)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        finally:
+            flow.close()
+
+    def _outcome(self, flow: Flow[T], effect: Effect, deadline: float) -> Callable[[], Effect]:
+        try:
+            outcome = self._perform(effect, deadline)
+        except Exception as error:  # noqa: BLE001 - the flow decides what it means
+            failure = error
+            return lambda: flow.throw(failure)
+        return lambda: flow.send(outcome)
+
+    def _perform(self, effect: Effect, deadline: float) -> Any:
+        match effect:
+            case Send(request):
+                return self._send(request, deadline)
+            case Sleep(seconds):
+                if seconds > self._left(deadline):
+                    raise self.endpoint.out_of_patience()
+                time.sleep(seconds)
+                return None
+            case Gather(flows):
+                with ThreadPoolExecutor(max_workers=GATHER_WIDTH) as pool:
+                    return list(pool.map(lambda flow: self._run(flow, deadline), flows))
+
+    def _send(self, request: Request, deadline: float) -> Reply:
+        wait = min(self.endpoint.patience_seconds, self._left(deadline))
+        with self.endpoint.translated():
+            response = self._http.send(self._build(request, wait), stream=True)
+            try:
+                # httpx bounds each wait for bytes; a reply that trickles in ends here.
+                body = b"".join(self._until(deadline, response.iter_bytes()))
+            finally:
+                response.close()
+        return to_reply(response, body)
+
+    def _until(self, deadline: float, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        for piece in pieces:
+            self._left(deadline)
+            yield piece
+
+    def _left(self, deadline: float) -> float:
+        """Return the seconds that are left; raise `Unreachable` if none are."""
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise self.endpoint.out_of_patience()
+        return left
+
+    def _build(self, request: Request, wait_seconds: float) -> httpx.Request:
+        return self._http.build_request(
+            request.method,
+            request.path,
+            params=dict(request.query),
+            headers=dict(request.headers),
+            content=request.content or None,
+            timeout=self.endpoint.timeouts(wait_seconds),
+        )
+
+    @contextmanager
+    def stream(
+        self, request: Request, *, timeout_seconds: float | None = None
+    ) -> Iterator[Iterator[bytes]]:
+        """Send *request* once and give its body as it comes; raise the error it tells of.
+
+        It is not repeated: only who reads a stream knows where to take it up again.
+
+        :param timeout_seconds: the bound on each wait for bytes; the endpoint's unless given.
+        """
+        wait = self.endpoint.patience_seconds if timeout_seconds is None else timeout_seconds
+        with self.endpoint.translated():
+            response = self._http.send(self._build(request, wait), stream=True)
+        try:
+            if response.status_code >= 300:
+                with self.endpoint.translated():
+                    check(to_reply(response, response.read()))
+            yield self._pieces(response)
+        finally:
+            response.close()
+
+    def _pieces(self, response: httpx.Response) -> Iterator[bytes]:
+        # Only errors of the stream are translated, not those of the block that reads it.
+        with self.endpoint.translated():
+            yield from response.iter_bytes()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._close()

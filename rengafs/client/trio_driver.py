@@ -1,0 +1,183 @@
+"""`TrioDriver`: carries flows out on trio."""
+
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any, TypeVar
+
+import httpx
+import trio
+
+from rengafs.client.connection import GATHER_WIDTH, LIMITS, Endpoint, to_reply
+from rengafs.client.flow import Effect, Flow, Gather, Send, Sleep
+from rengafs.protocol.endpoints import check
+from rengafs.protocol.errors import RengafsError
+from rengafs.protocol.messages import Request
+
+T = TypeVar("T")
+
+CLOSE_SECONDS = 1.0
+"""What closing a connection may take when its user has been cancelled."""
+
+
+class TrioDriver:
+    """Runs flows on trio."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self._http = httpx.AsyncClient(
+            base_url=endpoint.base_url(),
+            headers=endpoint.all_headers(),
+            transport=httpx.AsyncHTTPTransport(
+                uds=endpoint.socket, verify=endpoint.socket is None, limits=LIMITS
+            ),
+        )
+
+    async def run(self, flow: Flow[T], *, patience_seconds: float | None = None) -> T:
+        """Carry *flow* out and return its result, or raise its error.
+
+        :param patience_seconds: the bound on all of it; the endpoint's unless given.
+            Each single wait for bytes stays bounded by the endpoint's patience.
+        """
+        bound = self.endpoint.patience_seconds if patience_seconds is None else patience_seconds
+        with trio.move_on_after(bound):
+            return await self._run(flow, trio.current_time() + bound)
+        raise self.endpoint.out_of_patience()
+
+    async def _run(self, flow: Flow[T], deadline: float) -> T:
+        try:
+            effect = next(flow)
+            while True:
+                try:
+                    outcome = await self._perform(effect, deadline)
+                except Exception as error:  # noqa: BLE001 - the flow decides what it means
+                    effect = flow.throw(error)
+                else:
+                    effect = flow.send(outcome)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        finally:
+            flow.close()
+
+    async def _perform(self, effect: Effect, deadline: float) -> Any:
+        match effect:
+            case Send(request):
+                response = await self._dispatch(self._build(request))
+                return to_reply(response, response.content)
+            case Sleep(seconds):
+                if trio.current_time() + seconds > deadline:
+                    raise self.endpoint.out_of_patience()
+                await trio.sleep(seconds)
+                return None
+            case Gather(flows):
+                return await self._gather(flows, deadline)
+
+    async def _gather(self, flows: Sequence[Flow[Any]], deadline: float) -> list[Any]:
+        results: list[Any] = [None] * len(flows)
+        waiting = iter(enumerate(flows))
+
+        async def work() -> None:
+            for index, flow in waiting:
+                results[index] = await self._run(flow, deadline)
+
+        try:
+            async with trio.open_nursery() as nursery:
+                for _ in range(min(GATHER_WIDTH, len(flows))):
+                    nursery.start_soon(work)
+        except ExceptionGroup as group:
+            # The blocking driver raises the plain error; so must this one. A group with a
+            # Cancelled or a KeyboardInterrupt in it is no ExceptionGroup, and passes.
+            raise _first(group) from None
+        return results
+
+    async def _dispatch(self, built: httpx.Request, *, stream: bool = False) -> httpx.Response:
+        try:
+            with self.endpoint.translated():
+                return await self._http.send(built, stream=stream)
+        finally:
+            if isinstance(built.stream, _Upload):
+                await built.stream.aclose()
+
+    def _build(self, request: Request, wait_seconds: float | None = None) -> httpx.Request:
+        content = request.content
+        built = self._http.build_request(
+            request.method,
+            request.path,
+            params=dict(request.query),
+            headers=dict(request.headers),
+            content=content or None,
+            timeout=self.endpoint.timeouts(wait_seconds),
+        )
+        if isinstance(content, AsyncIterable):
+            built.stream = _Upload(content)
+        return built
+
+    @asynccontextmanager
+    async def stream(
+        self, request: Request, *, timeout_seconds: float | None = None
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Send *request* once and give its body as it comes; raise the error it tells of.
+
+        It is not repeated: only who reads a stream knows where to take it up again.
+
+        :param timeout_seconds: the bound on each wait for bytes; the endpoint's unless given.
+        """
+        response = await self._dispatch(self._build(request, timeout_seconds), stream=True)
+        try:
+            if response.status_code >= 300:
+                with self.endpoint.translated():
+                    check(to_reply(response, await response.aread()))
+            pieces = self._pieces(response)
+            try:
+                yield pieces
+            finally:
+                await abandon(pieces)
+        finally:
+            with trio.move_on_after(CLOSE_SECONDS, shield=True):
+                await response.aclose()
+
+    async def _pieces(self, response: httpx.Response) -> AsyncIterator[bytes]:
+        # Only errors of the stream are translated, not those of the block that reads it.
+        with self.endpoint.translated():
+            async for piece in response.aiter_bytes():
+                yield piece
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+
+class _Upload(httpx.AsyncByteStream):
+    """A streamed body that is ended with its sending.
+
+    httpx would wrap it in a generator, and leave that behind where a sending breaks off.
+    """
+
+    def __init__(self, content: AsyncIterable[bytes]) -> None:
+        self._pieces = aiter(content)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._pieces
+
+    async def aclose(self) -> None:
+        if isinstance(self._pieces, AsyncGenerator):
+            await self._pieces.aclose()
+
+
+async def abandon(pieces: AsyncIterator[bytes]) -> None:
+    """End a stream that its reader left early.
+
+    httpx nests generators, and trio warns of each that is left unfinished. A cancelled
+    scope ends the innermost where it waits, and with it all that stand around it.
+    """
+    with trio.CancelScope() as scope, suppress(RengafsError, httpx.HTTPError):
+        scope.cancel()
+        async for _ in pieces:
+            pass
+
+
+def _first(group: ExceptionGroup[Exception]) -> Exception:
+    error: Exception = group
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,22 @@
+"""The mount: buckets as directories, files as entries, versions under ``.versions/``.
+
+From the kernel inwards; each module uses only those below it.
+
+===============  =====================================================================
+`mounting`       a mount's life: attach, serve, drain, detach
+`operations`     pyfuse3's requests, one line each, inside one error boundary
+`volume`         the file system as logic: names and attributes; rengafs errors out
+`following`      the feed of changes, and what the kernel must forget because of it
+`kernel`         telling the kernel to forget, off the trio thread
+`history`        what stands under ``.versions/``
+`openfiles`      the table of open files, and which content each open shares
+`contents`       a version and, once written to, the draft of the next one
+`directories`    open directories
+`attributes`     what stat says; `xattrs`: extended attributes
+`inodes`         what the kernel has looked up, and which node each stands for
+`remote`         the service as the mount sees it
+===============  =====================================================================
+
+Local bytes: `cache` (blocks of versions on disk), `readahead` and `reading` (what to
+fetch, and fetching it), `drafts` (bytes written, not yet a version), `extents`.
+"""

@@ -1,0 +1,248 @@
+"""Open files: a `Content` is a version and, once written to, the draft of the next one.
+
+Handles that are opened while a content is current share it, so that processes of one mount
+see each other's writes at once, as POSIX wants. A version that arrives from elsewhere makes
+a new content for later opens; who has the old one open goes on reading the old version,
+whole, never a mix.
+
+What protects what: `Content.commit` holds the content's lock from the snapshot of the draft
+until the draft is rebased on the new version, so commits of one file are in order. Writes
+do not take that lock: they may go on during a commit, and leave the draft dirty again.
+"""
+
+import os
+import uuid
+
+import trio
+
+from rengafs.fs.drafts import Draft, DraftStore
+from rengafs.fs.inodes import Inode
+from rengafs.fs.readahead import Readahead
+from rengafs.fs.reading import Readers, VersionReader
+from rengafs.fs.remote import Remote
+from rengafs.protocol.errors import InvalidFileOperation, RengafsError
+from rengafs.protocol.operations import Commit
+from rengafs.protocol.records import Node, Version
+
+
+class Content:
+    """The bytes behind one or more handles. Made by `Contents`."""
+
+    def __init__(
+        self,
+        store: "Contents",
+        node: int,
+        version: int | None,
+        size: int,
+        *,
+        shares_inode: bool = False,
+    ) -> None:
+        self.node = node
+        """The file that a commit goes to."""
+        self.version = version
+        """The version that the bytes are, or that the draft is based on."""
+        self.shares_inode = shares_inode
+        """Whether older handles read another version through the same inode."""
+        self._store = store
+        self._size = size
+        self._reader: VersionReader | None = None
+        self._draft: Draft | None = None
+        self._lock = trio.Lock()
+        self._handles = 0
+        self._abandoned = False
+        self._mtime_ns: int | None = None
+        """Set by utimens after the last write: goes with the commit."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a handle uses it."""
+        return self._handles > 0
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether it has bytes that are not yet a version."""
+        return self._draft is not None and self._draft.dirty
+
+    @property
+    def size(self) -> int:
+        """Bytes, as a reader of this mount sees them."""
+        return self._size if self._draft is None else self._draft.length
+
+    @property
+    def mtime_ns(self) -> int:
+        """The time of the last write, or what utimens has set since. Only while dirty."""
+        assert self._draft is not None, "a clean content has the node's time"
+        return self._draft.mtime_ns if self._mtime_ns is None else self._mtime_ns
+
+    def set_mtime(self, mtime_ns: int) -> None:
+        """Have the coming commit carry *mtime_ns*."""
+        self._mtime_ns = mtime_ns
+
+    def abandon(self) -> None:
+        """The file has no name any more: what is written from now on is nobody's save."""
+        self._abandoned = True
+
+    def belongs_to(self, node: Node) -> None:
+        """Go on as *node*, whose current version has just become these very bytes."""
+        self.node = node.id
+        if node.version is not None:
+            self.version = node.version
+            if self._draft is not None:
+                self._draft.rebase(node.version)
+
+    async def read(self, offset: int, size: int, pattern: Readahead) -> bytes:
+        """Return *size* bytes, or fewer at the end."""
+        if self._draft is not None:
+            return await self._draft.read(offset, size)
+        if offset >= self._size:
+            return b""
+        return await self._base().read(offset, size, pattern)
+
+    async def write(self, offset: int, data: bytes) -> None:
+        """Write to the draft."""
+        draft = await self._writable()
+        await draft.write(offset, data)
+        self._mtime_ns = None
+
+    async def truncate(self, length: int) -> None:
+        """Cut or grow the draft; bytes that come into being are zero."""
+        draft = await self._writable()
+        await draft.truncate(length)
+        self._mtime_ns = None
+
+    async def commit(self, inode: Inode, handle: str) -> None:
+        """Make the draft a version, for everyone to see.
+
+        If the service refuses or can't be reached, the error is raised and the draft stays:
+        the next flush tries again, and its bytes are kept when the file is closed.
+        """
+        async with self._lock:
+            draft = self._draft
+            if draft is None or not draft.dirty or self._abandoned:
+                return
+            plan = await draft.snapshot()
+            operation = Commit(
+                node=self.node,
+                length=plan.length,
+                base=plan.begun_on,
+                whole=plan.base is None,
+                extents=plan.extents,
+                payload=plan.payload_bytes,
+                mtime_ns=plan.mtime_ns if self._mtime_ns is None else self._mtime_ns,
+                handle=handle,
+            )
+            try:
+                outcome = await self._store.remote.commit(operation, plan.open_payload)
+            except RengafsError as error:
+                await draft.keep(f"{error.code}: {error}")
+                raise
+            assert outcome.version is not None, "the protocol promises the version"
+            await draft.committed(plan, outcome.version.id, outcome.version.size)
+            self.version = outcome.version.id
+            if outcome.node is not None:
+                inode.learn(outcome.node)
+
+    def opened(self) -> None:
+        """Count a handle."""
+        self._handles += 1
+
+    async def closed(self) -> None:
+        """Count a handle less; after the last, let go of readers and of a clean draft."""
+        self._handles -= 1
+        if self._handles:
+            return
+        draft, self._draft = self._draft, None
+        reader, self._reader = self._reader, None
+        if draft is not None:
+            if draft.dirty and not self._abandoned:
+                await draft.close()  # its bytes stay on disk: see `DraftStore.leftovers`
+            else:
+                await draft.discard()
+        if reader is not None:
+            await self._store.readers.close(reader)
+
+    def _base(self) -> VersionReader:
+        if self._reader is None:
+            assert self.version is not None, "a file without a version has no bytes"
+            self._reader = self._store.readers.open(self.version, self._size)
+        return self._reader
+
+    async def _writable(self) -> Draft:
+        if self._draft is None:
+            async with self._lock:
+                if self._draft is None:
+                    self._draft = await self._store.drafts.make(
+                        file=self.node,
+                        base=self.version,
+                        base_length=self._size,
+                        reader=self._base() if self._size else None,
+                    )
+        return self._draft
+
+
+class FileHandle:
+    """An open file: one `open` of one process and what came of it by dup and fork."""
+
+    def __init__(self, inode: Inode, content: Content, flags: int) -> None:
+        access = flags & os.O_ACCMODE
+        self.inode = inode
+        self.content = content
+        self._writes = access != os.O_RDONLY
+        self._pattern = Readahead(content.size)
+        self._key = uuid.uuid4().hex
+        """Names this handle in its commits: a later one supersedes an earlier."""
+
+    async def read(self, offset: int, size: int) -> bytes:
+        """Return *size* bytes, or fewer at the end.
+
+        Handles opened for writing only may be read too: the kernel completes pages.
+        """
+        return await self.content.read(offset, size, self._pattern)
+
+    async def write(self, offset: int, data: bytes) -> None:
+        """Write to the draft that all handles of the file share."""
+        self._check_writable()
+        await self.content.write(offset, data)
+
+    async def truncate(self, length: int) -> None:
+        """Cut or grow."""
+        self._check_writable()
+        await self.content.truncate(length)
+
+    async def flush(self) -> None:
+        """Commit, if this handle may have written."""
+        if self._writes:
+            await self.content.commit(self.inode, self._key)
+
+    async def close(self) -> None:
+        """Commit what came after the last flush (a mapped page, say), and let go."""
+        try:
+            await self.flush()
+        finally:
+            await self.content.closed()
+
+    def _check_writable(self) -> None:
+        if not self._writes:
+            raise InvalidFileOperation("the file is open for reading only")
+
+
+class Contents:
+    """Makes contents, and has what they need."""
+
+    def __init__(self, remote: Remote, readers: Readers, drafts: DraftStore) -> None:
+        self.remote = remote
+        self.readers = readers
+        self.drafts = drafts
+
+    def of(self, node: Node, *, shares_inode: bool) -> Content:
+        """Return the content of a file as it is now."""
+        return Content(self, node.id, node.version, node.size, shares_inode=shares_inode)
+
+    def saved(self, version: Version) -> Content:
+        """Return the content of a saved version."""
+        return Content(self, version.file, version.id, version.size)
+
+    def open(self, content: Content, inode: Inode, flags: int) -> FileHandle:
+        """Return a new handle."""
+        content.opened()
+        return FileHandle(inode, content, flags)

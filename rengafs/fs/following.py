@@ -1,0 +1,136 @@
+"""Following the feed: what changed elsewhere, and what the kernel must forget because of it.
+
+One streaming request is held for as long as the mount lives. Our own changes come back in
+it too, under this mount's name, and are passed over: the kernel has seen them. When the
+stream is lost, what the kernel was told to believe for hours is not true for longer than
+a second any more, so it is told to forget all of it; the stream then resumes behind the
+last change seen, and nothing is missed.
+"""
+
+import logging
+from collections.abc import AsyncIterator
+
+import msgspec
+import trio
+
+from rengafs.fs.inodes import Inode
+from rengafs.fs.kernel import Forget, ForgetEntry, ForgetInode, Kernel
+from rengafs.fs.remote import Remote
+from rengafs.fs.volume import Volume
+from rengafs.protocol import names
+from rengafs.protocol.errors import BadRequest, RengafsError, UnexpectedAnswer
+from rengafs.protocol.records import Change, Event, Heartbeat
+
+log = logging.getLogger(__name__)
+
+FIRST_DELAY = 0.1
+LONGEST_DELAY = 5.0
+MAX_LINE = 64 << 20
+"""Bytes of one change: a rename of a directory is one event, however full it is."""
+
+_change = msgspec.json.Decoder(Change)
+_heartbeat = msgspec.json.Decoder(Heartbeat)
+
+
+class Follower:
+    """Keeps a volume and the kernel's caches up with the feed."""
+
+    def __init__(self, volume: Volume, remote: Remote, kernel: Kernel, since: int) -> None:
+        self._volume = volume
+        self._remote = remote
+        self._kernel = kernel
+        self.last = since
+        """The number of the last change that was taken in."""
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        delay = FIRST_DELAY
+        while True:
+            try:
+                async with self._remote.feed(self.last) as stream:
+                    async for line in _lines(stream):
+                        await self._take(line)
+                        delay = FIRST_DELAY
+                log.info("the feed has ended after change %d", self.last)
+            except BadRequest as error:
+                # The catalog is younger than we are: it was restored from a copy.
+                log.warning("the feed does not know change %d (%s)", self.last, error)
+                await self._restart()
+            except RengafsError as error:
+                log.warning("the feed is lost after change %d: %s", self.last, error)
+            await self._lost()
+            await trio.sleep(delay)
+            delay = min(2 * delay, LONGEST_DELAY)
+
+    async def _take(self, line: bytes) -> None:
+        if line.startswith(b'{"heartbeat"'):
+            _heartbeat.decode(line)
+        else:
+            change = _change.decode(line)
+            if change.client != self._remote.client:
+                for event in change.events:
+                    for what in self.consequences(event):
+                        await self._kernel.forget(what)
+            self.last = change.number
+        self._volume.feed_is_live = True
+
+    def consequences(self, event: Event) -> list[Forget]:
+        """Take *event* in, and return what the kernel must forget because of it."""
+        match event.what:
+            case "entered" | "left":
+                return self._name_changed(event)
+            case "saved" | "attributes" | "gone":
+                inode = self._volume.inodes.of_node(event.node)
+                return [] if inode is None else [_outdated(inode)]
+            case _:
+                return []
+
+    def _name_changed(self, event: Event) -> list[Forget]:
+        found: list[Forget] = []
+        parent = self._volume.inodes.of_node(event.parent)
+        if parent is not None:
+            self._volume.directories.changed(parent.number)
+            parent.stale = True
+            found.append(ForgetEntry(parent.number, names.from_wire(event.name)))
+            found.append(ForgetInode(parent.number, attributes_only=True))
+        inode = self._volume.inodes.of_node(event.node)
+        if inode is not None:
+            found.append(_outdated(inode))
+        return found
+
+    async def _lost(self) -> None:
+        if not self._volume.feed_is_live:
+            return
+        self._volume.feed_is_live = False
+        for inode in self._volume.inodes:
+            if not inode.is_live:
+                continue
+            if inode.parent:
+                await self._kernel.forget(ForgetEntry(inode.parent, inode.name))
+            await self._kernel.forget(_outdated(inode))
+
+    async def _restart(self) -> None:
+        try:
+            self.last = (await self._remote.info()).change
+        except RengafsError as error:
+            log.warning("the service does not say where its history ends: %s", error)
+
+
+def _outdated(inode: Inode) -> ForgetInode:
+    inode.stale = True
+    if not inode.handles:
+        inode.cached_version = None
+    return ForgetInode(inode.number, attributes_only=inode.handles > 0)
+
+
+async def _lines(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    buffer = bytearray()
+    async for piece in stream:
+        buffer += piece
+        while (end := buffer.find(b"\n")) >= 0:
+            line = bytes(memoryview(buffer)[:end])
+            del buffer[: end + 1]
+            if line:
+                yield line
+        if len(buffer) > MAX_LINE:
+            raise UnexpectedAnswer("a line of the feed does not end")

@@ -1,0 +1,105 @@
+"""Telling the kernel what to forget: away from the trio thread, and never at the end.
+
+``notify_inval_*`` blocks in the kernel for as long as a request on that inode is served,
+and the requests are served by the trio thread: called there, it would wait for itself.
+So a task takes what is to be forgotten from a bounded queue and tells the kernel in a
+worker thread, some at a time. Before the mount goes away it is disarmed: a thread that
+sits in the kernel while the session is destroyed would touch freed memory.
+"""
+
+import errno
+import logging
+from dataclasses import dataclass
+
+import pyfuse3
+import trio
+from pyfuse3 import FileNameT, InodeT
+
+log = logging.getLogger(__name__)
+
+QUEUE_LENGTH = 1024
+"""When it is full, whoever follows the feed waits, and the service with it."""
+AT_A_TIME = 256
+DISARM_SECONDS = 5.0
+_UNKNOWN = (errno.ENOENT, errno.ENOTDIR)
+"""The kernel has forgotten it already."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetEntry:
+    """What stands at *name*, or that nothing does."""
+
+    parent: int
+    name: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetInode:
+    """Attributes and, unless *attributes_only*, pages of an inode.
+
+    With a read in flight on an open file, forgetting its pages would wait for that read
+    and hold up all others: while it is open, only attributes are forgotten, and the next
+    open does not keep the pages.
+    """
+
+    number: int
+    attributes_only: bool
+
+
+Forget = ForgetEntry | ForgetInode
+
+
+class Kernel:
+    """The queue of what the kernel is to forget."""
+
+    def __init__(self) -> None:
+        self._send, self._receive = trio.open_memory_channel[Forget](QUEUE_LENGTH)
+        self._armed = True
+        self._idle = trio.Event()
+        self._idle.set()
+
+    async def forget(self, what: Forget) -> None:
+        """Have the kernel forget *what*, soon. Waits while the queue is full."""
+        if self._armed:
+            await self._send.send(what)
+
+    async def run(self) -> None:
+        """Tell the kernel, until cancelled."""
+        async for first in self._receive:
+            batch = [first]
+            while len(batch) < AT_A_TIME:
+                try:
+                    batch.append(self._receive.receive_nowait())
+                except trio.WouldBlock:
+                    break
+            if not self._armed:
+                continue
+            self._idle = trio.Event()
+            try:
+                await trio.to_thread.run_sync(self._tell, batch, abandon_on_cancel=True)
+            finally:
+                self._idle.set()
+
+    async def disarm(self) -> None:
+        """Tell the kernel nothing more, and wait until it has taken in what it was told."""
+        self._armed = False
+        with trio.move_on_after(DISARM_SECONDS):
+            await self._idle.wait()
+
+    def _tell(self, batch: list[Forget]) -> None:
+        for what in batch:
+            if not self._armed:
+                return
+            try:
+                _tell(what)
+            except OSError as error:
+                if error.errno not in _UNKNOWN:
+                    log.warning("the kernel did not forget %s: %s", what, error)
+
+
+def _tell(what: Forget) -> None:
+    match what:
+        case ForgetEntry(parent, name):
+            pyfuse3.invalidate_entry(InodeT(parent), FileNameT(name))
+        case ForgetInode(number, attributes_only):
+            pyfuse3.invalidate_inode(InodeT(number), attributes_only)

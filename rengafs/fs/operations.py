@@ -1,0 +1,322 @@
+"""pyfuse3's requests, translated: a line or two each, inside one error boundary.
+
+pyfuse3 lets every exception but `FUSEError` end the mount. So each request goes through
+`_request`: a rengafs error becomes its errno, anything else is a defect, logged with its
+trace, and the caller gets EIO.
+"""
+
+import errno
+import functools
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+
+import pyfuse3
+from pyfuse3 import (
+    EntryAttributes,
+    FileHandleT,
+    FileInfo,
+    FileNameT,
+    FlagT,
+    FUSEError,
+    InodeT,
+    ModeT,
+    ReaddirToken,
+    RequestContext,
+    SetattrFields,
+    StatvfsData,
+    XAttrNameT,
+)
+
+from rengafs.fs.attributes import BLOCK, Stat
+from rengafs.fs.inodes import Inode, What
+from rengafs.fs.volume import Caller, Changes, Volume
+from rengafs.protocol import names
+from rengafs.protocol.errors import RengafsError
+from rengafs.protocol.records import Usage
+
+log = logging.getLogger(__name__)
+
+PREFERRED_IO = 128 << 10
+"""``st_blksize``: what the kernel reads ahead at a time."""
+STATFS_BLOCK = 4096
+MANY = 1 << 40
+"""Blocks or files that are free where nothing limits them."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Request = Callable[Concatenate["Operations", P], Coroutine[Any, Any, R]]
+
+
+def _request(method: Request[P, R]) -> Request[P, R]:
+    """Put the error boundary around a request."""
+
+    @functools.wraps(method)
+    async def bounded(self: "Operations", *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return await method(self, *args, **kwargs)
+        except RengafsError as error:
+            if error.errno == errno.EIO:
+                log.error("%s: %s", method.__name__, error)
+            raise FUSEError(error.errno) from None
+        except FUSEError:
+            raise
+        except Exception:
+            log.exception("defect in %s%r", method.__name__, args)
+            raise FUSEError(errno.EIO) from None
+
+    return cast(Request[P, R], bounded)
+
+
+class Operations(pyfuse3.Operations):
+    """What pyfuse3 calls. All logic is in the `Volume`."""
+
+    # NFS export would have the kernel look up "." of inodes that we have forgotten.
+    supports_dot_lookup = False
+    enable_writeback_cache = False
+    """On, the kernel would own size and mtime, and a change elsewhere would not show."""
+    enable_acl = False
+
+    def __init__(self, volume: Volume) -> None:
+        super().__init__()
+        self._volume = volume
+
+    # --- names ------------------------------------------------------------------------
+
+    @_request
+    async def lookup(
+        self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext
+    ) -> EntryAttributes:
+        inode = await self._volume.lookup(parent_inode, name)
+        if inode is not None:
+            return self._entry(inode)
+        absent = EntryAttributes()
+        absent.st_ino = InodeT(0)  # the kernel remembers that there is nothing
+        absent.entry_timeout = self._volume.validity_of_absence(parent_inode)
+        return absent
+
+    async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
+        self._volume.forget(inode_list)
+
+    @_request
+    async def mknod(
+        self, parent_inode: InodeT, name: FileNameT, mode: ModeT, rdev: int, ctx: RequestContext
+    ) -> EntryAttributes:
+        made = await self._volume.make_node(parent_inode, name, mode, rdev, _caller(ctx))
+        return self._entry(made)
+
+    @_request
+    async def mkdir(
+        self, parent_inode: InodeT, name: FileNameT, mode: ModeT, ctx: RequestContext
+    ) -> EntryAttributes:
+        return self._entry(
+            await self._volume.make_directory(parent_inode, name, mode, _caller(ctx))
+        )
+
+    @_request
+    async def symlink(
+        self, parent_inode: InodeT, name: FileNameT, target: FileNameT, ctx: RequestContext
+    ) -> EntryAttributes:
+        made = await self._volume.make_symlink(parent_inode, name, target, _caller(ctx))
+        return self._entry(made)
+
+    @_request
+    async def link(
+        self, inode: InodeT, new_parent_inode: InodeT, new_name: FileNameT, ctx: RequestContext
+    ) -> EntryAttributes:
+        return self._entry(await self._volume.link(inode, new_parent_inode, new_name))
+
+    @_request
+    async def unlink(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
+        await self._volume.unlink(parent_inode, name)
+
+    @_request
+    async def rmdir(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
+        await self._volume.remove_directory(parent_inode, name)
+
+    @_request
+    async def rename(
+        self,
+        parent_inode_old: InodeT,
+        name_old: FileNameT,
+        parent_inode_new: InodeT,
+        name_new: FileNameT,
+        flags: FlagT,
+        ctx: RequestContext,
+    ) -> None:
+        await self._volume.rename(parent_inode_old, name_old, parent_inode_new, name_new, flags)
+
+    # --- attributes -------------------------------------------------------------------
+
+    @_request
+    async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
+        stat = await self._volume.get_attributes(inode)
+        return self._attributes(stat, self._volume.inodes.get(inode).what)
+
+    @_request
+    async def setattr(
+        self,
+        inode: InodeT,
+        attr: EntryAttributes,
+        fields: SetattrFields,
+        fh: FileHandleT | None,
+        ctx: RequestContext,
+    ) -> EntryAttributes:
+        changes = Changes(
+            mode=attr.st_mode if fields.update_mode else None,
+            uid=attr.st_uid if fields.update_uid else None,
+            gid=attr.st_gid if fields.update_gid else None,
+            size=attr.st_size if fields.update_size else None,
+            atime_ns=attr.st_atime_ns if fields.update_atime else None,
+            mtime_ns=attr.st_mtime_ns if fields.update_mtime else None,
+        )
+        stat = await self._volume.set_attributes(inode, changes, fh)
+        return self._attributes(stat, self._volume.inodes.get(inode).what)
+
+    @_request
+    async def readlink(self, inode: InodeT, ctx: RequestContext) -> FileNameT:
+        return FileNameT(await self._volume.read_link(inode))
+
+    @_request
+    async def statfs(self, ctx: RequestContext) -> StatvfsData:
+        return _statvfs(await self._volume.usage())
+
+    @_request
+    async def getxattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> bytes:
+        return await self._volume.get_xattr(inode, name)
+
+    @_request
+    async def listxattr(self, inode: InodeT, ctx: RequestContext) -> Sequence[XAttrNameT]:
+        return [XAttrNameT(name) for name in await self._volume.list_xattrs(inode)]
+
+    @_request
+    async def setxattr(
+        self, inode: InodeT, name: XAttrNameT, value: bytes, ctx: RequestContext
+    ) -> None:
+        await self._volume.set_xattr(inode, name, value)
+
+    @_request
+    async def removexattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> None:
+        await self._volume.remove_xattr(inode, name)
+
+    # --- files ------------------------------------------------------------------------
+
+    @_request
+    async def create(
+        self,
+        parent_inode: InodeT,
+        name: FileNameT,
+        mode: ModeT,
+        flags: FlagT,
+        ctx: RequestContext,
+    ) -> tuple[FileInfo, EntryAttributes]:
+        inode, opened = await self._volume.create(parent_inode, name, mode, flags, _caller(ctx))
+        info = FileInfo(fh=FileHandleT(opened.handle), direct_io=opened.direct)
+        return info, self._entry(inode)
+
+    @_request
+    async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
+        opened = await self._volume.open(inode, flags)
+        return FileInfo(
+            fh=FileHandleT(opened.handle), direct_io=opened.direct, keep_cache=opened.keep_cache
+        )
+
+    @_request
+    async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
+        return await self._volume.files.read(fh, off, size)
+
+    @_request
+    async def write(self, fh: FileHandleT, off: int, buf: bytes) -> int:
+        return await self._volume.files.write(fh, off, buf)
+
+    @_request
+    async def flush(self, fh: FileHandleT) -> None:
+        await self._volume.files.flush(fh)
+
+    @_request
+    async def fsync(self, fh: FileHandleT, datasync: bool) -> None:
+        await self._volume.files.flush(fh)
+
+    @_request
+    async def release(self, fh: FileHandleT) -> None:
+        await self._volume.files.release(fh)
+
+    # --- directories ------------------------------------------------------------------
+
+    @_request
+    async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
+        return FileHandleT(self._volume.open_directory(inode))
+
+    @_request
+    async def readdir(self, fh: FileHandleT, start_id: int, token: ReaddirToken) -> None:
+        position = start_id
+        while rows := await self._volume.directories.read(fh, position):
+            for name, what in rows:
+                attributes = self._attributes(self._volume.stat_of(what), what)
+                if not pyfuse3.readdir_reply(token, FileNameT(name), attributes, position + 1):
+                    return
+                self._volume.directories.gave(fh, position, name, what)
+                position += 1
+
+    @_request
+    async def fsyncdir(self, fh: FileHandleT, datasync: bool) -> None:
+        """Nothing is left to do: changes of names are committed before they are answered."""
+
+    @_request
+    async def releasedir(self, fh: FileHandleT) -> None:
+        self._volume.directories.close(fh)
+
+    # --- answers ----------------------------------------------------------------------
+
+    def _entry(self, inode: Inode) -> EntryAttributes:
+        return self._attributes(self._volume.stat(inode), inode.what)
+
+    def _attributes(self, stat: Stat, what: What) -> EntryAttributes:
+        answer = EntryAttributes()
+        answer.st_ino = InodeT(stat.number)
+        answer.generation = 0
+        answer.entry_timeout = answer.attr_timeout = self._volume.validity(what)
+        answer.st_mode = ModeT(stat.mode)
+        answer.st_nlink = stat.links
+        answer.st_uid = stat.uid
+        answer.st_gid = stat.gid
+        answer.st_rdev = stat.device
+        answer.st_size = stat.size
+        answer.st_blksize = PREFERRED_IO
+        answer.st_blocks = -(-stat.size // BLOCK)
+        answer.st_atime_ns = stat.atime_ns
+        answer.st_mtime_ns = stat.mtime_ns
+        answer.st_ctime_ns = stat.ctime_ns
+        return answer
+
+
+def _caller(ctx: RequestContext) -> Caller:
+    return Caller(ctx.uid, ctx.gid)
+
+
+def _statvfs(usage: Usage) -> StatvfsData:
+    """Say the truth: what is live, and what the backend has left."""
+    answer = StatvfsData()
+    used = -(-(usage.live_bytes + usage.history_bytes) // STATFS_BLOCK)
+    free = MANY if usage.free_bytes is None else usage.free_bytes // STATFS_BLOCK
+    answer.f_bsize = answer.f_frsize = STATFS_BLOCK
+    answer.f_blocks = used + free
+    answer.f_bfree = answer.f_bavail = free
+    answer.f_files = usage.files + MANY
+    answer.f_ffree = answer.f_favail = MANY
+    answer.f_namemax = names.MAX_COMPONENT
+    return answer
+
+
+def options(*, allow_other: bool, read_only: bool, source: str) -> set[str]:
+    """Return libfuse's mount options."""
+    chosen = set(pyfuse3.default_options) | {
+        f"fsname={source}",
+        "subtype=rengafs",
+        "default_permissions",
+    }
+    if allow_other:
+        chosen.add("allow_other")
+    if read_only:
+        chosen.add("ro")
+    return chosen

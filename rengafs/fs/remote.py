@@ -1,0 +1,113 @@
+"""The service as the mount sees it: the calls it makes, on one trio driver.
+
+It adds nothing to the calls but the mount's own name in each change, so that the mount
+knows its own changes in the feed, and None for "no such name", which a file system asks
+for all day and which is no error there.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+
+from rengafs.client import calls
+from rengafs.client.drivers import TrioDriver
+from rengafs.protocol.errors import NotFound
+from rengafs.protocol.operations import Commit, Operation, Outcome
+from rengafs.protocol.records import (
+    Entry,
+    Node,
+    Page,
+    PastName,
+    ServiceInfo,
+    Usage,
+    Version,
+)
+
+SMALL_BYTES = 1 << 20
+"""Payloads up to this are sent as one piece; larger ones are streamed."""
+
+FEED_TIMEOUT_SECONDS = 15.0
+"""Three heartbeats: a feed that is silent for longer is lost."""
+
+
+class Remote:
+    """What the mount asks of the service. Every method may raise `Unavailable`."""
+
+    def __init__(self, driver: TrioDriver, client: str) -> None:
+        self._driver = driver
+        self.client = client
+        """Names this mount in the changes that it makes."""
+
+    async def info(self) -> ServiceInfo:
+        """Return who answers."""
+        return await self._driver.run(calls.service())
+
+    async def node(self, number: int) -> Node:
+        """Return a node's attributes. Raises `NotFound`."""
+        return await self._driver.run(calls.node(number))
+
+    async def find(self, directory: int, name: str) -> Entry | None:
+        """Return the entry at a shown name, or None."""
+        try:
+            return await self._driver.run(calls.entry(directory, name))
+        except NotFound:
+            return None
+
+    async def page(self, directory: int, after: str, limit: int) -> Page:
+        """Return a page of a directory."""
+        return await self._driver.run(calls.entries(directory, after=after, limit=limit))
+
+    async def history(self, directory: int, name: str) -> list[Version]:
+        """Return all saves ever current under a name, oldest first."""
+        versions: list[Version] = []
+        after = ""
+        while True:
+            page = await self._driver.run(calls.history(directory, name, after=after, limit=10_000))
+            versions += page.versions
+            after = page.next
+            if not after:
+                return versions
+
+    async def past_names(self, directory: int) -> list[PastName]:
+        """Return all names that a directory has or had."""
+        names: list[PastName] = []
+        after = ""
+        while True:
+            page = await self._driver.run(calls.past_names(directory, after=after, limit=10_000))
+            names += page.names
+            after = page.next
+            if not after:
+                return names
+
+    async def version(self, number: int) -> Version:
+        """Return one version."""
+        return await self._driver.run(calls.version(number))
+
+    async def usage(self) -> Usage:
+        """Return how much there is."""
+        return await self._driver.run(calls.usage())
+
+    async def change(self, operation: Operation) -> Outcome:
+        """Carry out one operation; raise what came of it."""
+        return await self._driver.run(calls.apply_one(operation, client=self.client))
+
+    async def commit(
+        self, operation: Commit, payload: Callable[[], AsyncIterator[bytes]]
+    ) -> Outcome:
+        """Commit; a small payload in one piece, a large one streamed."""
+        if operation.payload <= SMALL_BYTES:
+            data = b"".join([piece async for piece in payload()])
+            flow = calls.apply_one(operation, data, client=self.client)
+            return await self._driver.run(flow)
+        flow = calls.commit(operation, payload, client=self.client)
+        # A long transfer may take as long as it needs; each wait for bytes stays bounded.
+        return await self._driver.run(flow, patience_seconds=float("inf"))
+
+    def stream(
+        self, version: int, start: int, stop: int
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Give bytes *start* to *stop* (excluded) of a version as they come."""
+        return self._driver.stream(calls.content(version, start, stop))
+
+    def feed(self, since: int) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Give the feed's bytes from the change after *since*."""
+        return self._driver.stream(calls.feed(since), timeout_seconds=FEED_TIMEOUT_SECONDS)

@@ -1,0 +1,19 @@
+"""``rengafs serve``: an ASGI app over a catalog and its backends.
+
+================  ====================================================================
+`run`             `serve`: a service's life, from its options to its end
+`place`           the data directory: whose it is, what lies where
+`listening`       sockets: a port or a Unix socket
+`leaving`         an embedded service leaves after its last user
+`tokens`          `create_token` and the like, without a service
+`app`             `create_app`: endpoints to handlers
+`boundary`        request ids, the log, and errors as JSON: the one place that catches all
+`calls`           a request as a handler sees it: parsed, and allowed
+`authority`       user tokens and grants
+`parts`           what handlers share: catalog, backends, threads
+`original` `tree` `applying` `contents` `feeding`   the handlers
+`storing` `fetching`   bytes into and out of backends
+`ranges`          the Range header
+`description`     OpenAPI, made of the endpoint table
+================  ====================================================================
+"""

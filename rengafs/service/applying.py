@@ -1,0 +1,166 @@
+"""``POST /fs/apply``: operations in order, their payloads streamed into backends.
+
+Operations are gathered and carried out many at a time (one database transaction, one
+fsync); a payload goes to its backend as it arrives, and is history only when its
+operation has been carried out.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+
+import msgspec
+from starlette.responses import Response
+
+from rengafs.catalog.applying import Staged, skipped
+from rengafs.catalog.catalog import Catalog
+from rengafs.catalog.values import Actor
+from rengafs.protocol.errors import BadRequest, BodyMismatch, NoSpace, RengafsError, Unavailable
+from rengafs.protocol.frames import Line, Parser, Piece
+from rengafs.protocol.operations import Apply, Commit, Operation, Outcome
+from rengafs.service import storing
+from rengafs.service.calls import Call, answer, decode, read_json
+from rengafs.service.parts import Parts
+
+MAX_OPERATIONS = 10_000
+AT_ONCE = 256
+"""Operations in one transaction: others wait for it, so it stays short."""
+
+
+class Several(msgspec.Struct, frozen=True, kw_only=True):
+    """The JSON form of a body, for operations without payload."""
+
+    operations: list[Operation]
+    atomic: bool = False
+    client: str = ""
+
+
+async def apply(parts: Parts, call: Call) -> Response:
+    """Carry out operations; answer an outcome for each."""
+    call.refuse_read_only()
+    if call.request.headers.get("content-type", "").startswith("application/json"):
+        several = decode(await read_json(call.request), Several)
+        batch = _Batch(parts, call.actor(several.client), several.atomic)
+        for operation in several.operations:
+            await batch.add(operation, 0, _no_bytes())
+        return answer(await batch.finish())
+    frames = _Frames(call.stream())
+    first = await frames.line()
+    if first is None:
+        raise BadRequest("the body is empty; its first frame says whether it is atomic")
+    head = decode(first.json, Apply)
+    batch = _Batch(parts, call.actor(head.client), head.atomic)
+    while (line := await frames.line()) is not None:
+        await batch.add(decode(line.json, Operation), line.payload, frames.payload(line.payload))
+    return answer(await batch.finish())
+
+
+class _Frames:
+    """A body as frames: a line, then its payload, which must be taken to its end."""
+
+    def __init__(self, stream: AsyncIterator[bytes]) -> None:
+        self._items = self._parse(stream)
+
+    async def line(self) -> Line | None:
+        """Return the next line, or None at the end of the body."""
+        item = await anext(self._items, None)
+        assert not isinstance(item, Piece), "the payload before was not taken"
+        return item
+
+    async def payload(self, count: int) -> AsyncIterator[bytes]:
+        """Yield the payload of the line before."""
+        while count:
+            item = await anext(self._items, None)
+            if not isinstance(item, Piece):
+                raise BodyMismatch("the body ended within a payload")
+            count -= len(item.data)
+            yield item.data
+
+    async def _parse(self, stream: AsyncIterator[bytes]) -> AsyncIterator[Line | Piece]:
+        parser = Parser()
+        async for data in stream:
+            for item in parser.feed(data):
+                yield item
+        parser.finish()
+
+
+class _Batch:
+    """Operations that wait for their transaction, and the outcomes of those before."""
+
+    def __init__(self, parts: Parts, actor: Actor, atomic: bool) -> None:
+        self._parts = parts
+        self._actor = actor
+        self._atomic = atomic
+        self._waiting: list[Staged] = []
+        self._outcomes: list[Outcome] = []
+        self._count = 0
+        self._stopped = False
+
+    async def add(self, operation: Operation, size: int, payload: AsyncIterator[bytes]) -> None:
+        """Take an operation, and its payload to the end."""
+        self._count += 1
+        if self._count > MAX_OPERATIONS:
+            raise BadRequest(f"a request has at most {MAX_OPERATIONS} operations")
+        staged = Staged(operation)
+        if not self._stopped:
+            try:
+                staged = await self._stage(operation, size, payload)
+            except RengafsError as error:
+                staged = Staged(operation, failure=error)
+        async for _ in payload:
+            pass  # what nobody wanted of it: the next line is behind it
+        if self._stopped and not self._atomic:
+            self._outcomes.append(skipped("an operation before this one failed"))
+            return
+        self._waiting.append(staged)
+        if staged.failure is not None:
+            self._stopped = True
+        if not self._atomic and (self._stopped or len(self._waiting) >= AT_ONCE):
+            await self._flush()
+
+    async def finish(self) -> list[Outcome]:
+        """Carry out what waits; return all outcomes."""
+        await self._flush()
+        return self._outcomes
+
+    async def _stage(
+        self, operation: Operation, size: int, payload: AsyncIterator[bytes]
+    ) -> Staged:
+        if not isinstance(operation, Commit):
+            if size:
+                raise BadRequest("only a commit has a payload")
+            return Staged(operation)
+        if size != operation.payload:
+            raise BadRequest("a payload that was announced can't be sent in a JSON body")
+        storing.check_extents(operation)
+        base = await self._parts.read(Catalog.prepare_commit, self._actor, operation)
+        if isinstance(base, Outcome):
+            return Staged(operation)  # was carried out before: its receipt is found again
+        return Staged(operation, await storing.compose(self._parts, base, operation, payload))
+
+    async def _flush(self) -> None:
+        staged, self._waiting = self._waiting, []
+        if not staged:
+            return
+        try:
+            applied = await self._parts.write(
+                Catalog.apply, self._actor, staged, atomic=self._atomic
+            )
+        except (NoSpace, Unavailable) as error:
+            # Nothing was carried out, or, where that is not sure, the sweeper will see.
+            if isinstance(error, NoSpace) or error.details.get("carried_out") is False:
+                await self._discard(staged, frozenset())
+            raise
+        await self._discard(staged, applied.adopted)
+        self._outcomes += applied.outcomes
+        self._stopped = self._stopped or applied.failed
+
+    async def _discard(self, staged: Sequence[Staged], adopted: frozenset[tuple[str, str]]) -> None:
+        for item in staged:
+            blob = item.stored
+            if blob is not None and (blob.backend, blob.key) not in adopted:
+                await storing.discard(self._parts, blob)
+
+
+async def _no_bytes() -> AsyncIterator[bytes]:
+    pieces: list[bytes] = []
+    for piece in pieces:
+        yield piece

@@ -1,0 +1,157 @@
+"""A request as a handler sees it: parsed by the endpoint's types, and allowed.
+
+Parsing knows no handler; what a handler needs of the body as a stream, it takes from
+`Call.stream`.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import anyio.to_thread
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from rengafs.catalog.values import Actor, TokenHolder
+from rengafs.protocol.endpoints import (
+    CLIENT_HEADER,
+    EXECUTION_HEADER,
+    HOST_HEADER,
+    PROJECT_HEADER,
+    Endpoint,
+    Media,
+)
+from rengafs.protocol.errors import BadRequest, BodyMismatch, NotFound, ReadOnly, TooLarge
+from rengafs.service.authority import Authority, Direction, Granted, bearer
+
+MAX_JSON = 8 << 20
+"""Bytes of a JSON body."""
+MAX_HEADER_TEXT = 200
+"""Characters kept of the headers that go to the log."""
+MAX_ID = 2**63 - 1
+
+USER_KEY = "rengafs.user"
+"""Where in the ASGI scope the log finds the user's name."""
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Call:
+    """One request. Just one of *holder* and *granted* is set."""
+
+    request: Request
+    endpoint: Endpoint[Any]
+    holder: TokenHolder | None
+    granted: Granted | None
+    query: Any = None
+    body: Any = None
+
+    @property
+    def user(self) -> TokenHolder:
+        """Who asks, where a user's token is needed."""
+        assert self.holder is not None
+        return self.holder
+
+    @property
+    def grant(self) -> Granted:
+        """What is granted, where an access token is needed."""
+        assert self.granted is not None
+        return self.granted
+
+    def id(self, name: str) -> int:
+        """Return an id from the path. Raises `NotFound` for what no id can be."""
+        number = int(self.request.path_params[name])
+        if number > MAX_ID:
+            raise NotFound(f"there is no {name} {number}")
+        return number
+
+    def actor(self, client: str = "") -> Actor:
+        """Return who asks, for the log of changes. Raises `BadRequest` for a bad header."""
+        who = self.granted if self.granted is not None else self.user
+        headers = self.request.headers
+        return Actor(
+            user=who.user,
+            name=who.name,
+            host=headers.get(HOST_HEADER, "")[:MAX_HEADER_TEXT],
+            client=(client or headers.get(CLIENT_HEADER, ""))[:MAX_HEADER_TEXT],
+            execution=self._number(EXECUTION_HEADER),
+            project=self._number(PROJECT_HEADER),
+        )
+
+    def refuse_read_only(self) -> None:
+        """Raise `ReadOnly` if the token may only read."""
+        if self.holder is not None and self.holder.read_only:
+            raise ReadOnly("the token may read only; ask for one that may write")
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        """Yield the body as it comes. Raises `BodyMismatch` if the client goes away."""
+        try:
+            async for piece in self.request.stream():
+                yield piece
+        except ClientDisconnect:
+            raise BodyMismatch("the client went away before its body ended") from None
+
+    def _number(self, header: str) -> int | None:
+        text = self.request.headers.get(header, "").strip()
+        if not text:
+            return None
+        if not text.isdecimal() or int(text) > MAX_ID:
+            raise BadRequest(f"the header {header} is not a number")
+        return int(text)
+
+
+async def open_call(request: Request, endpoint: Endpoint[Any], authority: Authority) -> Call:
+    """Judge and parse a request. Raises what is wrong with it."""
+    given = bearer(request.headers.get("authorization", ""))
+    call = Call(request, endpoint, None, None)
+    if endpoint.grant:
+        direction: Direction = "read" if endpoint.method == "GET" else "write"
+        call.granted = authority.granted(given, direction)
+        request.scope[USER_KEY] = call.granted.name
+    else:
+        holder = authority.remembered(given)
+        if holder is None:
+            holder = await anyio.to_thread.run_sync(authority.find, given)
+            authority.remember(given, holder)
+        call.holder = holder
+        request.scope[USER_KEY] = holder.name
+    if endpoint.query is not None:
+        call.query = _convert(dict(request.query_params), endpoint.query)
+    if endpoint.body is not None and not isinstance(endpoint.body, Media):
+        call.body = decode(await read_json(request), endpoint.body)
+    return call
+
+
+async def read_json(request: Request) -> bytes:
+    """Return the whole body. Raises `TooLarge`, `BodyMismatch`."""
+    body = bytearray()
+    try:
+        async for piece in request.stream():
+            body += piece
+            if len(body) > MAX_JSON:
+                raise TooLarge(f"a JSON body has at most {MAX_JSON} bytes", limit=MAX_JSON)
+    except ClientDisconnect:
+        raise BodyMismatch("the client went away before its body ended") from None
+    return bytes(body)
+
+
+def decode(body: bytes, kind: Any) -> Any:
+    """Return *body* as *kind*. Raises `BadRequest`."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        raise BadRequest(f"the body is not the JSON expected: {error}") from None
+
+
+def answer(record: object, status: int = 200) -> Response:
+    """Return *record* as JSON."""
+    return Response(msgspec.json.encode(record), status, media_type="application/json")
+
+
+def _convert(query: dict[str, str], kind: type[T]) -> T:
+    try:
+        return msgspec.convert(query, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadRequest(f"the query is not what is expected: {error}") from None

@@ -1,0 +1,154 @@
+"""Handlers that move bytes: ``io/read``, ``io/write``, a version's content, many reads."""
+
+from collections.abc import AsyncIterator
+
+import msgspec
+from starlette.responses import Response, StreamingResponse
+
+from rengafs.catalog.applying import Staged
+from rengafs.catalog.catalog import Catalog
+from rengafs.catalog.saving import EMPTY_SHA256
+from rengafs.catalog.values import Content
+from rengafs.protocol import frames
+from rengafs.protocol.endpoints import SHA256_HEADER
+from rengafs.protocol.errors import (
+    BadRequest,
+    InternalError,
+    RengafsError,
+    TooLarge,
+    from_problem,
+    to_problem,
+)
+from rengafs.protocol.operations import Commit, Outcome
+from rengafs.protocol.records import Read, ReadResult
+from rengafs.service import storing
+from rengafs.service.calls import Call, answer
+from rengafs.service.fetching import fetch
+from rengafs.service.parts import Parts
+from rengafs.service.ranges import parse_range
+
+MAX_READS = 10_000
+MAX_READ_BYTES = 64 << 20
+"""Of all answers to one ``read``: they are meant to be many and small."""
+
+OCTETS = "application/octet-stream"
+
+
+async def content(parts: Parts, call: Call) -> Response:
+    """Answer the bytes of a version."""
+    return await _respond(parts, call, await parts.content(call.id("version")))
+
+
+async def io_read(parts: Parts, call: Call) -> Response:
+    """Answer the bytes that a grant names."""
+    granted = call.grant
+    if granted.version is None:
+        return await _respond(parts, call, Content(0, granted.file, 0, EMPTY_SHA256, None))
+    actor = call.actor()
+    if actor.execution is not None or actor.project is not None:
+        await parts.write(Catalog.note_read, actor, granted.version)
+    return await _respond(parts, call, await parts.content(granted.version))
+
+
+async def io_write(parts: Parts, call: Call) -> Response:
+    """Make the body the next version of the file that a grant names."""
+    actor = call.actor()
+    commit = Commit(node=call.grant.file, length=0)
+    base = await parts.read(Catalog.prepare_commit, actor, commit)
+    assert not isinstance(base, Outcome), "without a key there is no receipt"
+    stored = await storing.put(parts, base, call.stream())
+    staged = [Staged(commit, stored)]
+    applied = await parts.write(Catalog.apply, actor, staged)
+    if stored is not None and (stored.backend, stored.key) not in applied.adopted:
+        await storing.discard(parts, stored)
+    outcome = applied.outcomes[0]
+    if outcome.problem is not None:
+        raise from_problem(outcome.problem)
+    if outcome.version is None:
+        raise InternalError("a commit left no version")
+    return answer(outcome.version, call.endpoint.status)
+
+
+async def read_many(parts: Parts, call: Call) -> Response:
+    """Answer many small reads, each with its own outcome."""
+    reads: list[Read] = call.body
+    if len(reads) > MAX_READS:
+        raise TooLarge(f"a request has at most {MAX_READS} reads", limit=MAX_READS)
+    found = await parts.read(Catalog.contents, [read.version for read in reads])
+    plans = [_plan(read, found[read.version]) for read in reads]
+    total = sum(stop - start for _, start, stop in plans if not isinstance(_, RengafsError))
+    if total > MAX_READ_BYTES:
+        raise TooLarge(f"the answers have at most {MAX_READ_BYTES} bytes together", total=total)
+
+    async def body() -> AsyncIterator[bytes]:
+        for place, start, stop in plans:
+            yield await _one(parts, place, start, stop)
+
+    return StreamingResponse(body(), media_type=frames.MEDIA_TYPE)
+
+
+def _plan(read: Read, place: Content | RengafsError) -> tuple[Content | RengafsError, int, int]:
+    if isinstance(place, RengafsError):
+        return place, read.offset, read.offset
+    if read.offset < 0 or (read.length is not None and read.length < 0):
+        return BadRequest("offset and length can't be less than nothing"), 0, 0
+    start = min(read.offset, place.size)
+    stop = place.size if read.length is None else min(start + read.length, place.size)
+    return place, start, stop
+
+
+async def _one(parts: Parts, place: Content | RengafsError, start: int, stop: int) -> bytes:
+    try:
+        if isinstance(place, RengafsError):
+            raise place
+        data = b""
+        if place.blob is not None and start < stop:
+            backend = parts.backend(place.blob.backend)
+            pieces = [piece async for piece in fetch(backend, place.blob, place, start, stop)]
+            data = b"".join(pieces)
+    except RengafsError as error:
+        number = place.version if isinstance(place, Content) else error.details.get("version", 0)
+        problem = msgspec.to_builtins(to_problem(error))
+        failed = ReadResult(version=number, offset=start, payload=0, size=0, problem=problem)
+        return frames.encode(failed)
+    result = ReadResult(
+        version=place.version,
+        offset=start,
+        payload=len(data),
+        size=place.size,
+        sha256=place.sha256,
+    )
+    return frames.encode(result, data)
+
+
+async def _respond(parts: Parts, call: Call, place: Content) -> Response:
+    headers = {
+        "accept-ranges": "bytes",
+        "etag": f'"{place.sha256}"',
+        SHA256_HEADER: place.sha256,
+        "cache-control": "private, immutable, max-age=31536000",
+    }
+    if call.endpoint.grant:
+        headers["cache-control"] = "no-store"
+    wanted = parse_range(call.request.headers.get("range", ""), place.size)
+    start, stop = wanted or (0, place.size)
+    status = 200
+    if wanted is not None:
+        headers["content-range"] = f"bytes {start}-{stop - 1}/{place.size}"
+        status = 206
+    headers["content-length"] = str(stop - start)
+    if place.blob is None or start == stop or call.request.method == "HEAD":
+        return Response(b"", status, headers, OCTETS)
+    pieces = fetch(parts.backend(place.blob.backend), place.blob, place, start, stop)
+    # The first piece before the headers: what is missing is a 500, not a cut connection.
+    first = await anext(pieces)
+    if len(first) == stop - start:
+        await pieces.aclose()  # type: ignore[attr-defined]
+        return Response(first, status, headers, OCTETS)
+    return StreamingResponse(_rest(first, pieces), status, headers, OCTETS)
+
+
+async def _rest(first: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in pieces:
+        yield piece

@@ -1,0 +1,92 @@
+"""The feed: each stream replays what it missed from the catalog, then follows.
+
+Changes of this process wake the streams at once. Those of other processes are found by
+asking the catalog for its last number, often, but only while there are streams.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import msgspec
+
+from rengafs.protocol.records import Change, Heartbeat
+
+POLL_SECONDS = 0.08
+HEARTBEAT_SECONDS = 5.0
+
+
+class Hub:
+    """Tells the streams when to look. Belongs to one event loop."""
+
+    def __init__(self, last_change: Callable[[], Awaitable[int]]) -> None:
+        self._last_change = last_change
+        self._news = asyncio.Event()
+        self._streams = 0
+        self._busy = asyncio.Event()
+        self._last = 0
+        self.closed = False
+
+    def look(self) -> None:
+        """Wake every stream: there may be something new."""
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+
+    def close(self) -> None:
+        """End every stream at once: the service stops."""
+        self.closed = True
+        self.look()
+
+    async def watch(self) -> None:
+        """Find other processes' changes. Runs as long as the service."""
+        while not self.closed:
+            await self._busy.wait()
+            last = await self._last_change()
+            if last > self._last:
+                self._last = last
+                self.look()
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def stream(
+        self,
+        since: int,
+        changes: list[Change],
+        read: Callable[[int], Awaitable[list[Change]]],
+    ) -> AsyncIterator[bytes]:
+        """Yield lines: the changes after *since*, of which *changes* are the first."""
+        self._streams += 1
+        self._busy.set()
+        try:
+            yield _line(Heartbeat(heartbeat=since))
+            beaten = time.monotonic()
+            while not self.closed:
+                if changes:
+                    yield b"".join(_line(change) for change in changes)
+                    since = changes[-1].number
+                    changes = await read(since)
+                    continue
+                # Taken before the catalog is asked, so that nothing falls between.
+                news = self._news
+                changes = await read(since)
+                if changes:
+                    continue
+                await _wait(news, beaten + HEARTBEAT_SECONDS - time.monotonic())
+                if time.monotonic() - beaten >= HEARTBEAT_SECONDS:
+                    yield _line(Heartbeat(heartbeat=since))
+                    beaten = time.monotonic()
+        finally:
+            self._streams -= 1
+            if not self._streams:
+                self._busy.clear()
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(max(0.0, seconds)):
+            await event.wait()
+    except TimeoutError:
+        pass
+
+
+def _line(record: Change | Heartbeat) -> bytes:
+    return msgspec.json.encode(record) + b"\n"

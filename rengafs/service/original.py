@@ -1,0 +1,111 @@
+"""Handlers of the original API: control plane and explorer. Its bytes are in `contents`."""
+
+from starlette.responses import Response
+
+from rengafs.catalog.catalog import Catalog
+from rengafs.catalog.values import TokenHolder
+from rengafs.protocol.endpoints import (
+    Authorize,
+    Created,
+    CreatedBucket,
+    CreatedFile,
+    Grant,
+)
+from rengafs.protocol.errors import NotFound
+from rengafs.protocol.vertices import VertexData, flatten
+from rengafs.service.calls import Call, answer
+from rengafs.service.parts import Parts
+
+
+async def backends(parts: Parts, call: Call) -> Response:
+    """Answer the names of the backends."""
+    return answer(list(parts.backends))
+
+
+async def create_bucket(parts: Parts, call: Call) -> Response:
+    """Make a bucket."""
+    call.refuse_read_only()
+    vertex = await parts.write(Catalog.create_bucket, call.actor(), call.body)
+    properties = flatten(vertex)
+    name = properties["resource:bucket_name"]
+    return answer(CreatedBucket(id=vertex.id, name=name, properties=properties), 201)
+
+
+async def create_file(parts: Parts, call: Call) -> Response:
+    """Make an empty file, with a grant to write it."""
+    call.refuse_read_only()
+    number = await parts.write(Catalog.create_file, call.actor(), call.body)
+    token = parts.authority.grant(call.user, number, "write")
+    return answer(CreatedFile(id=number, access_token=token), 201)
+
+
+async def copy_file(parts: Parts, call: Call) -> Response:
+    """Clone a file or a version."""
+    call.refuse_read_only()
+    return answer(Created(id=await parts.write(Catalog.copy_file, call.actor(), call.body)), 201)
+
+
+async def authorize_read(parts: Parts, call: Call) -> Response:
+    """Answer a grant for the version that is the newest now, or the one named."""
+    body: Authorize = call.body
+    file, version = await parts.read(Catalog.resource, body.resource_id)
+    return answer(Grant(access_token=_read_grant(parts, call.user, file, version)))
+
+
+async def authorize_write(parts: Parts, call: Call) -> Response:
+    """Answer a grant to write a file; a version can't be written."""
+    call.refuse_read_only()
+    body: Authorize = call.body
+    file, _ = await parts.read(Catalog.resource, body.resource_id)
+    if file != body.resource_id:
+        raise NotFound(
+            f"{body.resource_id} is a version, which nobody can write; its file is {file}",
+            file=file,
+        )
+    return answer(Grant(access_token=parts.authority.grant(call.user, file, "write")))
+
+
+async def put_file(parts: Parts, call: Call) -> Response:
+    """Rename or label a file."""
+    call.refuse_read_only()
+    number = call.id("file")
+    await parts.write(Catalog.put_file, call.actor(), number, call.body)
+    return answer(Created(id=number))
+
+
+async def put_bucket(parts: Parts, call: Call) -> Response:
+    """Rename or label a bucket."""
+    call.refuse_read_only()
+    number = call.id("bucket")
+    await parts.write(Catalog.put_bucket, call.actor(), number, call.body)
+    return answer(Created(id=number))
+
+
+async def explore_buckets(parts: Parts, call: Call) -> Response:
+    """Answer all buckets."""
+    return answer(await parts.read(Catalog.explore_buckets))
+
+
+async def explore_bucket(parts: Parts, call: Call) -> Response:
+    """Answer one bucket."""
+    return answer(await parts.read(Catalog.explore_bucket, call.id("bucket")))
+
+
+async def explore_files(parts: Parts, call: Call) -> Response:
+    """Answer all files of a bucket."""
+    return answer(await parts.read(Catalog.explore_files, call.id("bucket")))
+
+
+async def explore_file(parts: Parts, call: Call) -> Response:
+    """Answer one file or version."""
+    vertex = await parts.read(Catalog.explore_file, call.id("file"))
+    return answer(VertexData(data=vertex))
+
+
+async def explore_versions(parts: Parts, call: Call) -> Response:
+    """Answer all versions of a file."""
+    return answer(await parts.read(Catalog.explore_versions, call.id("file")))
+
+
+def _read_grant(parts: Parts, holder: TokenHolder, file: int, version: int | None) -> str:
+    return parts.authority.grant(holder, file, "read", version)

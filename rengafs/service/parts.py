@@ -1,0 +1,81 @@
+"""What the handlers of one service share. Made by `create_app`; nothing is global."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Concatenate, ParamSpec, TypeVar
+
+import anyio
+import anyio.to_thread
+from cachetools import LRUCache
+
+from rengafs.backends.base import Backend
+from rengafs.catalog.catalog import Catalog
+from rengafs.catalog.values import Content
+from rengafs.protocol.errors import Unavailable
+from rengafs.service.authority import Authority
+from rengafs.service.feeding import Hub
+
+READERS = 6
+"""Threads that read the catalog. Its answers are quick: more would fight for one lock."""
+WRITERS = 2
+"""One writes, one waits."""
+CONTENTS = 4096
+"""Versions whose place is remembered: a stream of blocks asks for the same one each time."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Parts:
+    """A service's parts."""
+
+    catalog: Catalog
+    backends: Mapping[str, Backend]
+    authority: Authority
+    hub: Hub
+    version: str
+    _readers: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(READERS))
+    _writers: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(WRITERS))
+    _contents: LRUCache[int, Content] = field(default_factory=lambda: LRUCache(CONTENTS))
+
+    async def read(
+        self,
+        method: Callable[Concatenate[Catalog, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Ask the catalog, in a thread."""
+        call = partial(method, self.catalog, *args, **kwargs)
+        return await anyio.to_thread.run_sync(call, limiter=self._readers)
+
+    async def write(
+        self,
+        method: Callable[Concatenate[Catalog, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Change the catalog, in a thread, and wake the feeds."""
+        call = partial(method, self.catalog, *args, **kwargs)
+        try:
+            return await anyio.to_thread.run_sync(call, limiter=self._writers)
+        finally:
+            self.hub.look()
+
+    def backend(self, name: str) -> Backend:
+        """Return a backend. Raises `Unavailable` for one that this service has not."""
+        try:
+            return self.backends[name]
+        except KeyError:
+            raise Unavailable(
+                f"the backend {name!r} is not enabled in this service; ask its administrator"
+            ) from None
+
+    async def content(self, version: int) -> Content:
+        """Return where a version lies. Raises `NotFound`."""
+        content = self._contents.get(version)
+        if content is None:
+            content = await self.read(Catalog.content, version)
+            self._contents[version] = content
+        return content

@@ -1,0 +1,246 @@
+"""Mounting and unmounting for real: kernel, mount process, service, disk."""
+
+import json
+import os
+import select
+import signal
+import subprocess
+
+import pytest
+
+from rengafs.cli.exits import Exit
+
+pytestmark = pytest.mark.fuse
+
+
+def mount(home, *options, at=None):
+    done = home.run("mount", *options, at or home.mountpoint)
+    assert done.returncode == 0, (done.stderr, home.log("mount"), home.log("service"))
+    return done
+
+
+def umount(home, *options, at=None):
+    done = home.run("umount", *options, at or home.mountpoint)
+    assert done.returncode == 0, (done.stderr, home.log("mount"), home.log("service"))
+    return done
+
+
+def mount_process(home):
+    (number,) = (number for number, line in home.processes().items() if " mount " in line)
+    return number
+
+
+def kill(number):
+    """Kill a process, and wait until it has ended."""
+    descriptor = os.pidfd_open(number)
+    try:
+        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        assert select.select([descriptor], [], [], 30)[0]
+    finally:
+        os.close(descriptor)
+
+
+def test_what_is_written_is_there_after_mounting_again_and_nothing_is_left_between(home):
+    done = mount(home)
+    assert done.stdout == (
+        f"mounted {home.mountpoint}; to unmount: rengafs umount {home.mountpoint}\n"
+    )
+    (home.mountpoint / "data").mkdir()
+    (home.mountpoint / "data" / "note.txt").write_text("one\n")
+    (home.mountpoint / "data" / "note.txt").write_text("two\n")
+
+    umount(home)
+
+    assert home.leftovers() == []
+    assert list(home.mountpoint.iterdir()) == []
+    mount(home)
+    assert (home.mountpoint / "data" / "note.txt").read_text() == "two\n"
+    saves = sorted((home.mountpoint / "data" / ".versions" / "note.txt").iterdir())
+    assert [save.read_text() for save in saves] == ["one\n", "two\n"]
+    umount(home)
+    assert home.leftovers() == []
+
+
+def test_mounting_twice_is_refused_and_the_mount_goes_on(home, refused):
+    mount(home)
+
+    done = home.run("mount", home.mountpoint)
+
+    assert "is already mounted" in refused(done)
+    assert done.returncode == Exit.MOUNT_POINT
+    (home.mountpoint / "data").mkdir()
+    umount(home)
+
+
+def test_two_mounts_share_a_service_that_ends_with_the_second(home):
+    other = home.root / "other"
+    other.mkdir()
+    mount(home)
+    mount(home, at=other)
+    (home.mountpoint / "data").mkdir()
+    assert sum(" serve " in line for line in home.processes().values()) == 1
+
+    umount(home)
+
+    assert [path.name for path in other.iterdir()] == ["data"]
+    umount(home, at=other)
+    assert home.leftovers() == []
+
+
+def test_a_mount_in_use_is_busy_and_says_by_whom(home, refused):
+    mount(home)
+    (home.mountpoint / "data").mkdir()
+    with subprocess.Popen(["sleep", "600"], cwd=home.mountpoint / "data") as user:
+        try:
+            done = home.run("umount", home.mountpoint)
+        finally:
+            user.kill()
+
+    assert f"{home.mountpoint} is in use by sleep ({user.pid}); close that" in refused(done)
+    assert done.returncode == Exit.BUSY
+    umount(home)
+    assert home.leftovers() == []
+
+
+def test_a_lazy_unmount_detaches_at_once_and_ends_with_the_last_user(home, until):
+    mount(home)
+    (home.mountpoint / "data").mkdir()
+    with (home.mountpoint / "data" / "note.txt").open("w") as file:
+        done = umount(home, "--lazy")
+        assert "ends when the last file in it is closed" in done.stderr
+        assert home.mounts() == []
+        file.write("late\n")
+
+    until(lambda: not home.leftovers(), "the mount ends by itself")
+    mount(home)
+    assert (home.mountpoint / "data" / "note.txt").read_text() == "late\n"
+    umount(home)
+
+
+def test_an_open_file_is_committed_on_sigterm(home, until):
+    mount(home)
+    (home.mountpoint / "data").mkdir()
+    file = (home.mountpoint / "data" / "note.txt").open("w")
+    file.write("open\n")
+    file.flush()
+
+    os.kill(mount_process(home), signal.SIGTERM)
+
+    until(lambda: not home.processes(), "the mount process ends")
+    with pytest.raises(OSError, match=r".*"):
+        file.close()
+    assert home.leftovers() == []
+    mount(home)
+    assert (home.mountpoint / "data" / "note.txt").read_text() == "open\n"
+    umount(home)
+
+
+def test_a_dead_mount_is_cleared_by_umount(home):
+    mount(home)
+    kill(mount_process(home))
+    with pytest.raises(OSError, match="Transport endpoint is not connected"):
+        os.listdir(home.mountpoint)
+
+    umount(home)
+
+    assert home.mounts() == []
+    assert list(home.runtime.glob("mounts/*")) == []
+
+
+def test_a_dead_mount_is_replaced_by_the_next_one(home):
+    mount(home)
+    (home.mountpoint / "data").mkdir()
+    kill(mount_process(home))
+
+    mount(home)
+
+    assert os.listdir(home.mountpoint) == ["data"]
+    umount(home)
+    assert home.leftovers() == []
+
+
+def test_a_mount_in_the_foreground_ends_on_ctrl_c(home, until):
+    process = home.start("mount", "--foreground", home.mountpoint)
+    try:
+        until(home.mounts, "mounted")
+        until(lambda: '"mounted"' in home.run("status", "--json").stdout, "mounted, says status")
+    finally:
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+
+    assert process.returncode == 0, (out, err)
+    assert home.leftovers() == []
+
+
+def test_a_service_elsewhere_is_mounted_with_a_token_from_a_file(home, served):
+    address, token = served
+    (home.root / "token").write_text(token + "\n")
+
+    mount(home, "--endpoint", address, "--token-file", "token")
+    (home.mountpoint / "data").mkdir()
+    umount(home)
+
+    assert not home.data.exists()
+    assert home.mounts() == []
+
+
+def test_a_service_elsewhere_is_mounted_by_the_variables_alone(home, served):
+    address, token = served
+    home.environment |= {"RENGA_ENDPOINT": address, "RENGA_ACCESS_TOKEN": token}
+
+    mount(home)
+    (status,) = json.loads(home.run("status", "--json").stdout)["mounts"]
+
+    assert status["endpoint"] == address
+    assert token not in " ".join(home.processes().values())
+    umount(home)
+
+
+def test_a_relative_mount_point_is_one_too(home):
+    mount(home, at="buckets")
+    assert home.mounts() == [str(home.mountpoint)]
+    umount(home, at="./buckets/")
+    assert home.leftovers() == []
+
+
+def test_status_tells_what_runs(home):
+    assert home.run("status").stdout == "nothing of rengafs runs here\n"
+    mount(home)
+    try:
+        text = home.run("status").stdout
+        told = json.loads(home.run("status", "--json").stdout)
+    finally:
+        umount(home)
+
+    (mounted,), (service,) = told["mounts"], told["services"]
+    assert str(home.mountpoint) in text
+    assert (mounted["mountpoint"], mounted["state"]) == (str(home.mountpoint), "mounted")
+    assert mounted["endpoint"] == service["address"]
+    assert (service["state"], service["data"]) == ("running", str(home.data))
+
+
+def test_status_tells_of_a_dead_mount(home):
+    mount(home)
+    kill(mount_process(home))
+
+    told = json.loads(home.run("status", "--json").stdout)["mounts"]
+
+    assert [(one["mountpoint"], one["state"]) for one in told] == [(str(home.mountpoint), "dead")]
+
+
+def test_a_read_only_mount_refuses_changes(home):
+    mount(home, "--read-only")
+
+    with pytest.raises(OSError, match="Read-only file system"):
+        (home.mountpoint / "data").mkdir()
+    umount(home)
+
+
+def test_the_files_are_whose_the_options_say(home):
+    mount(home, "--uid", 1234, "--gid", 4321)
+    (home.mountpoint / "data").mkdir()
+
+    status = (home.mountpoint).stat()
+
+    assert (status.st_uid, status.st_gid) == (1234, 4321)
+    umount(home)

@@ -1,0 +1,20 @@
+"""Fixtures that every part's tests may use."""
+
+from collections.abc import Iterator
+
+import pytest
+from support.services import RunningService, running_service
+
+
+@pytest.fixture
+def service() -> Iterator[RunningService]:
+    """A real service on a Unix socket, with data of its own: ``.address``, ``.token``, ``.data``."""
+    with running_service() as running:
+        yield running
+
+
+@pytest.fixture
+def http_service() -> Iterator[RunningService]:
+    """The same on a TCP port of the loopback."""
+    with running_service(listen="127.0.0.1:0") as running:
+        yield running

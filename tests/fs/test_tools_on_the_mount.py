@@ -1,0 +1,128 @@
+"""Real work by real tools: git, tar, diff, rsync, cp, sqlite."""
+
+import hashlib
+import os
+import sqlite3
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+GIT = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "safe.directory=*"]
+
+
+def run(*command, cwd: Path | None = None) -> str:
+    done = subprocess.run(
+        [str(word) for word in command], cwd=cwd, capture_output=True, text=True, timeout=280
+    )
+    assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory) -> Path:
+    """A local repository of some hundred files, with a history."""
+    path = tmp_path_factory.mktemp("origin")
+    run(*GIT, "init", "-q", path)
+    for number in range(3):
+        for index in range(60):
+            file = path / f"dir{index % 7}" / f"file{index}.txt"
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(f"{number} {index}\n" * (index + 1))
+        run(*GIT, "add", "-A", cwd=path)
+        run(*GIT, "commit", "-qm", f"commit {number}", cwd=path)
+    return path
+
+
+def test_git_clones_checks_and_commits(bucket, repository):
+    run(*GIT, "clone", "-q", repository, bucket / "clone")
+    clone = bucket / "clone"
+    run(*GIT, "fsck", "--strict", cwd=clone)
+    (clone / "new.txt").write_text("new")
+    run(*GIT, "add", "-A", cwd=clone)
+    run(*GIT, "commit", "-qm", "on the mount", cwd=clone)
+    run(*GIT, "gc", "-q", cwd=clone)
+    run(*GIT, "fsck", "--strict", cwd=clone)
+
+    assert run(*GIT, "status", "--porcelain", cwd=clone) == ""
+    assert len(run(*GIT, "log", "--oneline", cwd=clone).splitlines()) == 4
+    assert ".versions" not in run(*GIT, "ls-files", cwd=clone)
+
+
+def test_a_source_tree_unpacks_as_it_was_packed(bucket, tmp_path):
+    archive = tmp_path / "tree.tar"
+    run("tar", "-C", ROOT, "-cf", archive, "rengafs", "tests", "pyproject.toml")
+    run("tar", "-C", bucket, "-xf", archive)
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    run("tar", "-C", plain, "-xf", archive)
+
+    run("diff", "-r", plain, bucket)
+    again = run("tar", "-C", bucket, "--diff", "-f", archive)
+    assert again == ""
+
+
+def test_rsync_moves_nothing_the_second_time(bucket, repository):
+    target = bucket / "copy"
+    run("rsync", "-a", "--checksum", f"{repository}/", f"{target}/")
+    second = run("rsync", "-a", "--checksum", "--itemize-changes", f"{repository}/", f"{target}/")
+    third = run("rsync", "-a", "--itemize-changes", f"{repository}/", f"{target}/")
+
+    assert second == third == ""
+    run("diff", "-r", repository, target)
+
+
+def test_a_gibibyte_goes_in_and_out_unchanged(bucket, tmp_path):
+    source = tmp_path / "source"
+    block = os.urandom(16 << 20)
+    digest = hashlib.sha256()
+    with source.open("wb") as out:
+        for index in range(64):
+            piece = index.to_bytes(8, "big") + block[8:]
+            digest.update(piece)
+            out.write(piece)
+    run("cp", source, bucket / "big")
+    run("cp", bucket / "big", tmp_path / "back")
+
+    with (tmp_path / "back").open("rb") as back:
+        assert hashlib.file_digest(back, "sha256").hexdigest() == digest.hexdigest()
+    assert os.getxattr(bucket / "big", "user.renga.sha256").decode() == digest.hexdigest()
+
+
+@pytest.mark.parametrize("journal", ["DELETE", "WAL"])
+def test_sqlite_keeps_its_database_whole(bucket, journal):
+    with sqlite3.connect(bucket / "data.db") as database:
+        assert database.execute(f"PRAGMA journal_mode={journal}").fetchone() == (journal.lower(),)
+        database.execute("CREATE TABLE t (x)")
+        for index in range(50):
+            with database:
+                database.execute("INSERT INTO t VALUES (?)", (index,))
+    database.close()
+
+    with sqlite3.connect(bucket / "data.db") as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert database.execute("SELECT count(*) FROM t").fetchone() == (50,)
+    database.close()
+
+
+def test_sort_writes_over_its_own_input(bucket):
+    (bucket / "f").write_text("b\na\n")
+    run("sort", "-o", bucket / "f", bucket / "f")
+
+    assert (bucket / "f").read_text() == "a\nb\n"
+
+
+def test_a_follower_sees_what_another_appends(bucket):
+    log = bucket / "log"
+    log.write_text("first\n")
+    with subprocess.Popen(
+        ["tail", "-n", "+1", "-s", "0.1", "-f", log], stdout=subprocess.PIPE, text=True
+    ) as tail:
+        try:
+            assert tail.stdout.readline() == "first\n"
+            with log.open("a") as out:
+                out.write("second\n")
+            assert tail.stdout.readline() == "second\n"
+        finally:
+            tail.kill()
