@@ -3,8 +3,7 @@
 >>> import rengafs
 >>> client = rengafs.Client('https://renga.example.com', token='…')
 
-Importing it loads nothing else: a name is loaded when it is first used, so that blocking
-callers never load trio.
+Importing it loads nothing else: each name is loaded when it is first used.
 """
 
 from typing import TYPE_CHECKING, Any

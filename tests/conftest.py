@@ -8,7 +8,7 @@ from support.services import RunningService, running_service
 
 @pytest.fixture
 def service() -> Iterator[RunningService]:
-    """A real service on a Unix socket, with data of its own: ``.address``, ``.token``, ``.data``."""
+    """A real service on a Unix socket, with data of its own: its address, token, data."""
     with running_service() as running:
         yield running
 

@@ -2,7 +2,7 @@
 
 A blob is immutable: stored once under a key that the backend makes up, read often, deleted
 by the sweeper. What a blob belongs to, and which blobs are still needed, the backend does
-not know. ``tests/backends/contract.py`` tests every sentence below.
+not know. ``tests/support/backend_contract.py`` tests every sentence below.
 
 **Atomic.** A blob is there whole or not at all. `put` and `compose` return when the bytes
 are durable: they survive a power cut. If they raise, are cancelled, or the process dies,

@@ -146,7 +146,9 @@ class Catalog:
     def past_names(self, directory: int, *, after: str = "", limit: int = 1000) -> PastNames:
         """Return the names that a directory has or had. Raises `NotFound`."""
         with self._database.read() as connection:
-            return history.past_names(connection, directory, after=after, limit=limit)
+            return history.past_names(
+                connection, directory, self._droppings, after=after, limit=limit
+            )
 
     def version(self, number: int) -> Version:
         """Return a version. Raises `NotFound`."""

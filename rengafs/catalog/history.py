@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, exists, or_, select
 
+from rengafs.catalog.droppings import Droppings
 from rengafs.catalog.places import MAX_PAGE, Place, at_raw_name, find, find_directory
 from rengafs.catalog.saving import select_versions, version_from
 from rengafs.catalog.schema import changes, edges, nodes, states, versions
@@ -66,10 +67,14 @@ def history(
     return Versions(versions=found, next=str(found[-1].id) if len(rows) > limit else "")
 
 
-def past_names(connection: Connection, directory: int, *, after: str, limit: int) -> PastNames:
+def past_names(
+    connection: Connection, directory: int, droppings: Droppings, *, after: str, limit: int
+) -> PastNames:
     """Return the names with something to show for them, sorted by name bytes.
 
-    That is a version that a listing shows, or a directory, be it deleted.
+    That is a version that a listing shows, or a directory, be it deleted. An editor's
+    dropping that is gone has nothing: what was saved under it went with it, and what was a
+    version before is shown under its real name.
     """
     find_directory(connection, directory)
     limit = max(1, min(limit, MAX_PAGE))
@@ -81,6 +86,8 @@ def past_names(connection: Connection, directory: int, *, after: str, limit: int
     more = False
     rows = connection.execute(_past_edges(directory, beyond if after else None))
     for row in rows:
+        if row.until is not None and not _is_directory(row) and droppings.match(row.name):
+            continue
         if row.name not in groups and len(groups) == limit:
             more = True
             break

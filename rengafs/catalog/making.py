@@ -21,7 +21,7 @@ from rengafs.protocol.errors import (
     NotPermitted,
     UnknownBackend,
 )
-from rengafs.protocol.names import check_component, from_wire
+from rengafs.protocol.names import carries, check_component, from_wire
 from rengafs.protocol.operations import (
     Link,
     MakeBucket,
@@ -157,9 +157,9 @@ def free_name(w: Writer, parent: Directory, name: str) -> bytes:
     raw = check_component(from_wire(name))
     if parent.id == ROOT and raw.startswith(b"."):
         raise NotPermitted(f"{name!r}: the name of a bucket does not begin with a dot")
-    if raw.startswith(b"%~"):
+    if not carries(raw, top=parent.id == ROOT):
         # It would be listed under another name than it was made with.
-        raise InvalidName(f"{name!r}: names that begin with '%~' stand for names no path carries")
+        raise InvalidName(f"{name!r} stands for a name that no path carries")
     if find(w.connection, parent.id, raw) is not None:
         raise AlreadyExists(f"{name!r} is taken", parent=parent.id)
     return raw

@@ -33,6 +33,9 @@ from rengafs.protocol.names import from_wire
 from rengafs.protocol.operations import Outcome, Rename
 from rengafs.protocol.records import ROOT, Kind, Node
 
+TEMPORARY_MS = 60_000
+"""A tool renames its temporary as soon as it is written; what is older is a person's file."""
+
 
 def rename(w: Writer, operation: Rename) -> Outcome:
     """Give an entry another name. Raises our errors where the system call fails."""
@@ -59,7 +62,7 @@ def rename(w: Writer, operation: Rename) -> Outcome:
         _move(w, source, into, raw)
         return Outcome(node=source.node, moved=source.node.id)
     _refuse_mismatch(w, source, target)
-    if _is_a_save(source, target):
+    if _is_a_save(w, source, target):
         return _replace_content(w, source, target)
     remove(w, target)
     _move(w, source, into, target.raw, other=target.node.id)
@@ -67,10 +70,14 @@ def rename(w: Writer, operation: Rename) -> Outcome:
     return Outcome(node=source.node, moved=source.node.id, replaced=lost)
 
 
-def _is_a_save(source: Place, target: Place) -> bool:
+def _is_a_save(w: Writer, source: Place, target: Place) -> bool:
+    if source.node.kind is not Kind.FILE or target.node.kind is not Kind.FILE:
+        return False
+    # ``f`` over an older ``f~`` is no save of ``f~``: an editor is about to write a new ``f``.
+    if w.droppings.match(target.raw):
+        return False
     # A node with two names can't become another node's version: its other name stays.
-    both_files = source.node.kind is Kind.FILE and target.node.kind is Kind.FILE
-    return both_files and source.node.links == 1 and target.node.links == 1
+    return source.node.links == 1 and target.node.links == 1
 
 
 def _replace_content(w: Writer, source: Place, target: Place) -> Outcome:
@@ -120,18 +127,19 @@ def _content(node: Node) -> tuple[int, str]:
 def _retire(w: Writer, source: Place) -> None:
     """Hide the temporary's only version: it lives on as the target's.
 
-    Not where the source has a history of its own, or ever bore another name: that history
-    is somebody's, and stays to be seen.
+    Not where the source has a history of its own, ever bore another name, or was saved a
+    while ago (a person's ``mv f f.bak``): that history is somebody's, and stays to be seen.
     """
     names = w.connection.execute(
         select(func.count()).select_from(edges).where(edges.c.node == source.node.id)
     ).scalar_one()
     rows = w.connection.execute(
-        select(versions.c.id, versions.c.size).where(
+        select(versions.c.id, versions.c.size, versions.c.created_ms).where(
             versions.c.file == source.node.id, versions.c.hidden == ""
         )
     ).all()
-    if names == 1 and len(rows) <= 1:
+    fresh = all(row.created_ms >= w.now_ms - TEMPORARY_MS for row in rows)
+    if names == 1 and len(rows) <= 1 and fresh:
         w.hide(SUPERSEDED, {row.id: row.size for row in rows})
 
 

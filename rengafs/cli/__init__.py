@@ -15,6 +15,7 @@ neither what a file is nor how bytes are kept.
 `embedded`      the service that a mount starts by itself, and ends again
 `detached`      starting a process in the background, and learning how that went
 `notify`        telling the starter, or systemd, that a process is ready
+`processes`     other processes: ending them, waiting for their end
 `locks`         file locks with a bound on the wait
 `mounttable`    the kernel's list of mounts
 `records`       which mounts of ours run here

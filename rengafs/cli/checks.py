@@ -17,12 +17,20 @@ from rengafs.cli.unmounting import detach, fusermount
 logger = logging.getLogger(__name__)
 
 DEVICE = Path("/dev/fuse")
+MOUNT_TABLE = Path("/etc/mtab")
 CONFIGURATION = Path("/etc/fuse.conf")
 
 
 def check_fuse() -> None:
     """Raise `SetupError` unless this process can use FUSE."""
     fusermount()
+    if os.getuid() != 0 and not MOUNT_TABLE.exists():
+        # Debian's fusermount3 mounts without it, but does not unmount.
+        raise refuse(
+            Exit.NO_FUSE,
+            f"there is no {MOUNT_TABLE}, and fusermount3 does not unmount without; as root say: "
+            f"ln -s /proc/self/mounts {MOUNT_TABLE}",
+        )
     try:
         os.close(os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC))
     except FileNotFoundError:
@@ -82,9 +90,10 @@ def check_mountpoint(path: Path) -> None:
 
 def _is_dead(path: Path) -> bool:
     try:
-        path.stat()
+        # Not stat: the kernel goes on answering that from its cache.
+        os.statvfs(path)
     except OSError as error:
-        return error.errno == errno.ENOTCONN
+        return error.errno in (errno.ENOTCONN, errno.ECONNABORTED)
     return False
 
 

@@ -18,12 +18,10 @@ The last user to go does not leave the service to find that out: it ends it, and
 
 import logging
 import os
-import select
-import signal
 import socket
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -32,6 +30,7 @@ from rengafs.cli import detached
 from rengafs.cli.exits import Exit, refuse
 from rengafs.cli.locks import FileLock, wait_for_lock
 from rengafs.cli.paths import Paths
+from rengafs.cli.processes import Process
 from rengafs.client.blocking import BlockingDriver
 from rengafs.client.connection import Endpoint
 from rengafs.client.retry import ask_once
@@ -166,10 +165,18 @@ def _make_token(data: Path, file: Path) -> str:
 
 def _leave(users: FileLock, sock: Path) -> None:
     """Give up the lock, and end the service if nobody else holds it."""
-    process = _open_process(listener(sock))
-    try:
+    number = listener(sock)
+    with ExitStack() as held:
+        process = None
+        if number is not None:
+            with suppress(ProcessLookupError):
+                process = held.enter_context(Process(number))
         if users.become(shared=False):
-            _end(process, sock)
+            if process is not None:
+                process.terminate()
+                _wait(process)
+            if listener(sock) is None:
+                sock.unlink(missing_ok=True)  # what a killed service left
             sock.with_suffix(".start").unlink(missing_ok=True)
             users.remove_and_release()
             return
@@ -177,30 +184,8 @@ def _leave(users: FileLock, sock: Path) -> None:
             # Not other users, then, but the service itself: it is about to go.
             _wait(process)
         users.release()
-    finally:
-        if process is not None:
-            os.close(process)
 
 
-def _open_process(number: int | None) -> int | None:
-    if not number or number < 0:  # 0: a process that this PID namespace does not show
-        return None
-    try:
-        return os.pidfd_open(number)
-    except ProcessLookupError:
-        return None
-
-
-def _end(process: int | None, sock: Path) -> None:
-    if process is not None:
-        with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(process, signal.SIGTERM)
-        _wait(process)
-    if listener(sock) is None:
-        sock.unlink(missing_ok=True)  # what a killed service left
-
-
-def _wait(process: int) -> None:
-    # A descriptor of a process can be read when the process has ended.
-    if not select.select([process], [], [], LEAVE_SECONDS)[0]:
+def _wait(process: Process) -> None:
+    if not process.wait(LEAVE_SECONDS):
         logger.warning("the embedded service has not ended within %g s", LEAVE_SECONDS)

@@ -25,8 +25,8 @@ def set_up(file: Path | None, *, debug: bool) -> None:
     root.addHandler(handler)
     # A person at a terminal wants to hear of trouble only; a file is for looking back.
     root.setLevel(logging.INFO if file is not None else logging.WARNING)
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells of every request
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    for chatty in ("httpx", "alembic", "uvicorn"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     if debug:
         be_verbose()
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 import msgspec
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -29,7 +28,7 @@ def as_json(value: Any) -> None:
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print *rows* under *titles*, nothing cut off, also where the output is no terminal."""
-    shown = Table(*titles, box=SIMPLE_HEAD, pad_edge=False)
+    shown = Table(*titles, box=None, pad_edge=False, header_style="bold")
     for column in shown.columns:
         column.overflow = "fold"
     for row in rows:

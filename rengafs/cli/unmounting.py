@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from rengafs.cli.exits import Exit, refuse
@@ -11,10 +12,13 @@ from rengafs.cli.locks import wait_for_lock
 from rengafs.cli.mounttable import find_mount
 from rengafs.cli.occupants import occupants
 from rengafs.cli.paths import Paths
+from rengafs.cli.processes import Process
 from rengafs.cli.records import drop_stale, not_committed, read_record, record_path, take_word
 
 FUSERMOUNT = "fusermount3"
 FUSERMOUNT_SECONDS = 30.0
+EXIT_SECONDS = 10.0
+"""For a process that has given up its record, and has nothing left to do but to exit."""
 QUIET_SECONDS = 1.0
 """A wait is worth a word only from here on."""
 
@@ -33,6 +37,7 @@ def unmount(
     record = record_path(paths, mountpoint)
     mounted = find_mount(mountpoint)
     if mounted is None and drop_stale(record):
+        _tell_what_is_lost(record, mountpoint)
         raise refuse(Exit.NOT_MOUNTED, f"nothing is mounted at {mountpoint}")
     if mounted is not None and not mounted.ours:
         raise refuse(
@@ -40,12 +45,17 @@ def unmount(
             f"{mountpoint} is a mount of type {mounted.type}, not of rengafs; "
             f"say: umount {mountpoint}",
         )
-    if mounted is not None:
-        detach(mountpoint, lazy=lazy)
-    if lazy:
-        say(f"detached {mountpoint}; its process ends when the last file in it is closed")
-        return
-    _wait_for_end(record, mountpoint, seconds, say)
+    with ExitStack() as held:
+        process = _process_of(record, held)
+        if mounted is not None:
+            detach(mountpoint, lazy=lazy)
+        if lazy:
+            say(f"detached {mountpoint}; its process ends when the last file in it is closed")
+            return
+        _wait_for_end(record, mountpoint, seconds, say)
+        if process is not None:
+            process.wait(EXIT_SECONDS)
+    _tell_what_is_lost(record, mountpoint)
 
 
 def detach(mountpoint: Path, *, lazy: bool) -> None:
@@ -82,6 +92,22 @@ def fusermount() -> str:
     return program
 
 
+def _tell_what_is_lost(record: Path, mountpoint: Path) -> None:
+    lost = take_word(record)
+    if lost:
+        raise not_committed(mountpoint, lost)
+
+
+def _process_of(path: Path, held: ExitStack) -> Process | None:
+    """Return the process of the record *path*, if it lives and this user may see it."""
+    if drop_stale(path):
+        return None
+    record = read_record(path)
+    with suppress(OSError):
+        return held.enter_context(Process(record.pid)) if record else None
+    return None
+
+
 def _wait_for_end(path: Path, mountpoint: Path, seconds: float, say: Callable[[str], None]) -> None:
     record = read_record(path)
     process = f"process {record.pid}" if record else "its process"
@@ -96,18 +122,11 @@ def _wait_for_end(path: Path, mountpoint: Path, seconds: float, say: Callable[[s
     try:
         lock = wait_for_lock(path, seconds=seconds, create=False, waiting=waiting)
     except FileNotFoundError:
-        lock = None
-        ended = True
-    else:
-        ended = lock is not None
-    if not ended:
+        return  # its process removed it in the end
+    if lock is None:
         raise refuse(
             Exit.TIMEOUT,
             f"{mountpoint} is unmounted, but after {seconds:g} s {process} still commits what "
             "was open; it goes on by itself (rengafs status shows it)",
         )
-    if lock is not None:
-        lock.remove_and_release()  # of a process that was killed
-    lost = take_word(path)
-    if lost:
-        raise not_committed(mountpoint, lost)
+    lock.remove_and_release()  # of a process that was killed

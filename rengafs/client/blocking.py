@@ -11,6 +11,7 @@ import httpx
 
 from rengafs.client.connection import GATHER_WIDTH, LIMITS, Endpoint, to_reply
 from rengafs.client.flow import Effect, Flow, Gather, Send, Sleep
+from rengafs.client.unix_transport import UnixTransport
 from rengafs.protocol.endpoints import check
 from rengafs.protocol.messages import Reply, Request
 
@@ -22,12 +23,11 @@ class BlockingDriver:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
+        path = endpoint.socket
         http = httpx.Client(
             base_url=endpoint.base_url(),
             headers=endpoint.all_headers(),
-            transport=httpx.HTTPTransport(
-                uds=endpoint.socket, verify=endpoint.socket is None, limits=LIMITS
-            ),
+            transport=UnixTransport(path) if path else httpx.HTTPTransport(limits=LIMITS),
         )
         self._http = http
         # A script that never closes its client leaves no open connection behind either.

@@ -45,6 +45,8 @@ class Content:
         """Whether older handles read another version through the same inode."""
         self._store = store
         self._size = size
+        """Of *version*. Kept right for the moment in which the last handle lets go of the
+        draft and another open takes the content over."""
         self._reader: VersionReader | None = None
         self._draft: Draft | None = None
         self._lock = trio.Lock()
@@ -86,7 +88,7 @@ class Content:
         """Go on as *node*, whose current version has just become these very bytes."""
         self.node = node.id
         if node.version is not None:
-            self.version = node.version
+            self.version, self._size = node.version, node.size
             if self._draft is not None:
                 self._draft.rebase(node.version)
 
@@ -138,7 +140,7 @@ class Content:
                 raise
             assert outcome.version is not None, "the protocol promises the version"
             await draft.committed(plan, outcome.version.id, outcome.version.size)
-            self.version = outcome.version.id
+            self.version, self._size = outcome.version.id, outcome.version.size
             if outcome.node is not None:
                 inode.learn(outcome.node)
 

@@ -117,14 +117,15 @@ class DraftFiles:
             for start, stop in ranges:
                 _write(self._before, start, _read(self._data, start, stop))
 
-    def read_before(self, ranges: list[Range]) -> list[bytes]:
-        """Return *ranges* as they were when `save_before` copied them."""
-        if not ranges:
-            return []
+    def read_mixed(self, kept: list[Range], saved: list[Range]) -> list[bytes]:
+        """Return *kept* as they are, then *saved* as they were when `save_before` copied them."""
+        parts = self.read(kept)
+        if not saved:
+            return parts
         assert self._before is not None, "nothing was saved"
         before = self._before
         with told("read a draft"):
-            return [_read(before, *pair) for pair in ranges]
+            return parts + [_read(before, *pair) for pair in saved]
 
     def tidy(self, length: int) -> None:
         """Give back the space of what was saved, and of bytes at *length* and beyond."""

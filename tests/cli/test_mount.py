@@ -25,6 +25,13 @@ def umount(home, *options, at=None):
     return done
 
 
+def status(home):
+    """Return what status says of this home: other mounts of the machine are shown as well."""
+    told = json.loads(home.run("status", "--json").stdout)
+    mounts = [one for one in told["mounts"] if one["mountpoint"].startswith(str(home.root))]
+    return mounts, told["services"]
+
+
 def mount_process(home):
     (number,) = (number for number, line in home.processes().items() if " mount " in line)
     return number
@@ -163,7 +170,6 @@ def test_a_mount_in_the_foreground_ends_on_ctrl_c(home, until):
     process = home.start("mount", "--foreground", home.mountpoint)
     try:
         until(home.mounts, "mounted")
-        until(lambda: '"mounted"' in home.run("status", "--json").stdout, "mounted, says status")
     finally:
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
@@ -189,9 +195,9 @@ def test_a_service_elsewhere_is_mounted_by_the_variables_alone(home, served):
     home.environment |= {"RENGA_ENDPOINT": address, "RENGA_ACCESS_TOKEN": token}
 
     mount(home)
-    (status,) = json.loads(home.run("status", "--json").stdout)["mounts"]
+    (mounted,), _ = status(home)
 
-    assert status["endpoint"] == address
+    assert mounted["endpoint"] == address
     assert token not in " ".join(home.processes().values())
     umount(home)
 
@@ -204,15 +210,14 @@ def test_a_relative_mount_point_is_one_too(home):
 
 
 def test_status_tells_what_runs(home):
-    assert home.run("status").stdout == "nothing of rengafs runs here\n"
+    assert status(home) == ([], [])
     mount(home)
     try:
         text = home.run("status").stdout
-        told = json.loads(home.run("status", "--json").stdout)
+        (mounted,), (service,) = status(home)
     finally:
         umount(home)
 
-    (mounted,), (service,) = told["mounts"], told["services"]
     assert str(home.mountpoint) in text
     assert (mounted["mountpoint"], mounted["state"]) == (str(home.mountpoint), "mounted")
     assert mounted["endpoint"] == service["address"]
@@ -223,9 +228,9 @@ def test_status_tells_of_a_dead_mount(home):
     mount(home)
     kill(mount_process(home))
 
-    told = json.loads(home.run("status", "--json").stdout)["mounts"]
+    (mounted,), _ = status(home)
 
-    assert [(one["mountpoint"], one["state"]) for one in told] == [(str(home.mountpoint), "dead")]
+    assert (mounted["mountpoint"], mounted["state"]) == (str(home.mountpoint), "dead")
 
 
 def test_a_read_only_mount_refuses_changes(home):
@@ -240,7 +245,28 @@ def test_the_files_are_whose_the_options_say(home):
     mount(home, "--uid", 1234, "--gid", 4321)
     (home.mountpoint / "data").mkdir()
 
-    status = (home.mountpoint).stat()
+    shown = home.mountpoint.stat()
 
-    assert (status.st_uid, status.st_gid) == (1234, 4321)
+    assert (shown.st_uid, shown.st_gid) == (1234, 4321)
     umount(home)
+
+
+def test_what_cannot_be_committed_is_told_by_umount(home, served):
+    address, token = served
+    home.environment |= {"RENGA_ENDPOINT": address, "RENGA_ACCESS_TOKEN": token}
+    mount(home, "--patience", 1)
+    (home.mountpoint / "data").mkdir()
+    (service,) = (number for number, line in home.processes().items() if " serve " in line)
+    file = (home.mountpoint / "data" / "note.txt").open("w")
+    file.write("unsent\n")
+    file.flush()
+    kill(service)
+
+    os.kill(mount_process(home), signal.SIGTERM)
+    done = home.run("umount", home.mountpoint)
+
+    with pytest.raises(OSError, match=r".*"):
+        file.close()
+    assert done.returncode == Exit.FAILED, (done.stderr, home.log("mount"))
+    assert "is unmounted, but not all is committed: " in done.stderr
+    assert home.mounts() == []

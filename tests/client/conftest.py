@@ -1,9 +1,11 @@
 """Both drivers behind one face, so that each claim is checked of both."""
 
+from collections.abc import Iterator
 from typing import Any, Protocol, TypeVar
 
 import pytest
 import trio
+from support.services import RunningService, running_service
 
 from rengafs.client.drivers import BlockingDriver, Endpoint, TrioDriver
 from rengafs.client.flow import Flow
@@ -12,10 +14,11 @@ from rengafs.protocol.messages import Request
 T = TypeVar("T")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    # httpcore's blocking backend leaves a Unix socket that nobody answered to the collector.
-    never_connected = r"ignore:unclosed <socket.socket fd=\d+, family=1, type=1, proto=0>"
-    config.addinivalue_line("filterwarnings", f"{never_connected}:ResourceWarning")
+@pytest.fixture(scope="module")
+def service() -> Iterator[RunningService]:
+    """One service for a module: each test makes buckets of its own."""
+    with running_service() as running:
+        yield running
 
 
 class Carrier(Protocol):

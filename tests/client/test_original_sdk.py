@@ -16,11 +16,11 @@ SESSION = Path(__file__).parent / "original_session.py"
 
 
 @pytest.fixture(scope="module")
-def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def seen() -> dict[str, Any]:
     python = original_python()
     large, small = answer(200, os.urandom(MEBIBYTE)), answer(200, b"from elsewhere")
     with (
-        running_service(tmp_path_factory.mktemp("service"), listen="127.0.0.1:0") as service,
+        running_service(listen="127.0.0.1:0") as service,
         faulty(large) as web,
         faulty(small) as other,
     ):

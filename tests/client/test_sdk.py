@@ -9,13 +9,13 @@ from collections.abc import Iterator
 
 import pytest
 from support.faulty import answer, cut, faulty
-from support.services import Service
+from support.services import RunningService, running_service
 
 import rengafs
 from rengafs.client.sdk.client import Bucket, Client, File
 from rengafs.protocol.errors import (
     InvalidFileOperation,
-    InvalidName,
+    NameTooLong,
     NotAuthenticated,
     NotFound,
     RengafsError,
@@ -25,7 +25,7 @@ from rengafs.protocol.errors import (
 
 
 @pytest.fixture
-def client(service: Service) -> Iterator[Client]:
+def client(service: RunningService) -> Iterator[Client]:
     with rengafs.Client(service.address, token=service.token) as made:
         yield made
 
@@ -118,14 +118,14 @@ def test_a_file_is_renamed_by_assigning_its_filename(bucket: Bucket, file: File)
 
 
 def test_a_failed_rename_leaves_the_name_known(file: File):
-    with pytest.raises(InvalidName):
-        file.filename = "a//b"
+    with pytest.raises(NameTooLong):
+        file.filename = "x" * 5000
 
     assert file.filename == "dir/file.txt"
 
 
 def test_access_tokens_are_the_files_own_or_else_the_clients(
-    bucket: Bucket, file: File, service: Service
+    bucket: Bucket, file: File, service: RunningService
 ):
     assert file.access_token != service.token
     assert bucket.files[file.id].access_token == service.token
@@ -370,7 +370,7 @@ def test_an_unknown_id_is_not_found(client: Client, bucket: Bucket, file: File):
             find()
 
 
-def test_a_refused_token_is_told(service: Service):
+def test_a_refused_token_is_told(service: RunningService):
     stranger = rengafs.Client(service.address, token="wrong")
     with pytest.raises(NotAuthenticated) as caught:
         stranger.buckets.list()
@@ -393,7 +393,7 @@ def test_objects_say_what_they_are(client: Client, bucket: Bucket, file: File):
     assert client._driver.endpoint.token not in repr(client)
 
 
-def test_objects_outlive_a_client_that_nobody_keeps(service: Service):
+def test_objects_outlive_a_client_that_nobody_keeps(service: RunningService):
     file = rengafs.Client(service.address, service.token).buckets.create("b").files.create("f")
     gc.collect()
 
@@ -413,3 +413,36 @@ def test_threads_may_share_a_client(bucket: Bucket):
         thread.join()
 
     assert {each.open().read() for each in bucket.files} == {b"%d" % n for n in range(8)}
+
+
+def test_a_client_goes_on_after_a_restart_of_the_service(tmp_path_factory: pytest.TempPathFactory):
+    place = tmp_path_factory.mktemp("s")
+    listen = f"unix:{place}/socket"
+    with running_service(place / "data", listen=listen) as first:
+        client = rengafs.Client(first.address, first.token)
+        file = client.buckets.create("bucket").files.create("file")
+        file.open("w").write(b"before")
+        first.stop()
+    with running_service(place / "data", listen=listen, token=first.token):
+        after = file.clone("after")
+
+        assert after.open().read() == b"before"
+    client.close()
+
+
+def test_a_call_waits_for_a_service_that_is_just_starting(
+    tmp_path_factory: pytest.TempPathFactory,
+):
+    place = tmp_path_factory.mktemp("s")
+    listen = f"unix:{place}/socket"
+    with running_service(place / "data", listen=listen) as first:
+        pass
+    found: list[list[str]] = []
+    client = rengafs.Client(listen, first.token)
+    asking = threading.Thread(target=lambda: found.append(client.buckets.backends))
+    asking.start()
+    with running_service(place / "data", listen=listen, token=first.token):
+        asking.join()
+    client.close()
+
+    assert found == [["local"]]

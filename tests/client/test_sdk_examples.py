@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from support.faulty import Faulty, answer, faulty
-from support.services import Service
+from support.services import RunningService
 
 import rengafs
 
@@ -15,7 +15,7 @@ def web() -> Iterator[Faulty]:
         yield server
 
 
-def test_a_file_is_created_from_a_url(service: Service, web: Faulty):
+def test_a_file_is_created_from_a_url(service: RunningService, web: Faulty):
     client = rengafs.Client(service.address, token=service.token)
     number = client.buckets.create(name="examples").id
 
@@ -25,7 +25,7 @@ def test_a_file_is_created_from_a_url(service: Service, web: Faulty):
     assert client.buckets[number].files[file_.id].open("r").read() == b"hello world"
 
 
-def test_a_handle_writes_from_a_url(service: Service, web: Faulty):
+def test_a_handle_writes_from_a_url(service: RunningService, web: Faulty):
     client = rengafs.Client(service.address, token=service.token)
     bucket = client.buckets.create(name="examples")
     file = bucket.files.create("hello")
@@ -36,7 +36,7 @@ def test_a_handle_writes_from_a_url(service: Service, web: Faulty):
     assert file.open("r").read() == b"hello world"
 
 
-async def test_the_same_on_trio(service: Service, web: Faulty):
+async def test_the_same_on_trio(service: RunningService, web: Faulty):
     async with rengafs.AsyncClient(service.address, token=service.token) as client:
         number = (await client.buckets.create(name="examples")).id
         bucket = await client.buckets.get(number)

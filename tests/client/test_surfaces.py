@@ -103,7 +103,10 @@ def test_what_the_package_offers_is_there():
     ("statement", "unwanted"),
     [
         ("import rengafs", "httpx msgspec trio"),
-        ("import rengafs; rengafs.Client; rengafs.from_env; rengafs.errors", "trio anyio pyfuse3"),
+        (
+            "import rengafs; rengafs.Client; rengafs.from_env; rengafs.errors",
+            "rengafs.client.trio_driver",
+        ),
         ("import rengafs; rengafs.AsyncClient", "pyfuse3 starlette sqlalchemy"),
     ],
 )

@@ -1,0 +1,87 @@
+"""The local backend, and what is its own."""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import anyio
+import pytest
+from support.backend_contract import BackendContract, keys, stream, whole
+
+from rengafs.backends.base import Backend, Composition
+from rengafs.backends.local import LocalBackend, open_local
+from rengafs.protocol.errors import NoSpace, SetupError
+
+
+def path_of(backend: Backend, key: str) -> Path:
+    assert isinstance(backend, LocalBackend)
+    return backend._path(key)
+
+
+class TestLocal(BackendContract):
+    @pytest.fixture
+    def backend(self, tmp_path: Path) -> Backend:
+        return open_local(tmp_path / "blobs", owner="me")
+
+    @pytest.fixture
+    def damage(self, backend: Backend) -> Callable[[str], None]:
+        def shorten(key: str) -> None:
+            path = path_of(backend, key)
+            path.chmod(0o600)
+            os.truncate(path, path.stat().st_size - 1)
+
+        return shorten
+
+    def test_holes_stay_holes(self, backend: Backend) -> None:
+        async def run() -> None:
+            plan = Composition(length=64 << 20, extents=[(32 << 20, 1)])
+            first = await backend.compose(plan, stream(b"x"))
+            plan = Composition(64 << 20, first.key, first.size, [(48 << 20, 1)])
+            second = await backend.compose(plan, stream(b"y"))
+            for stored in (first, second):
+                assert path_of(backend, stored.key).stat().st_blocks * 512 < 1 << 20
+
+        anyio.run(run)
+
+    def test_a_directory_of_something_else_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "thesis.txt").write_text("dear")
+        with pytest.raises(SetupError):
+            open_local(tmp_path, owner="me")
+
+    def test_the_blobs_of_another_catalog_are_refused(self, tmp_path: Path) -> None:
+        open_local(tmp_path / "blobs", owner="me")
+        open_local(tmp_path / "blobs", owner="me")
+        with pytest.raises(SetupError):
+            open_local(tmp_path / "blobs", owner="you")
+
+    def test_a_directory_that_cannot_be_made_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        with pytest.raises(SetupError):
+            open_local(tmp_path / "file" / "blobs", owner="me")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 8 MiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], check=True)
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
+def test_a_full_disk_is_no_space_and_leaves_nothing(small_disk: Path) -> None:
+    backend = open_local(small_disk / "blobs", owner="me")
+
+    async def run() -> None:
+        kept = await backend.put(stream(b"kept"))
+        with pytest.raises(NoSpace):
+            await backend.put(stream(*[os.urandom(1 << 20) for _ in range(10)]))
+        assert await keys(backend) == [kept.key]
+        again = await backend.put(stream(os.urandom(1 << 20)))
+        assert len(await whole(backend, again)) == 1 << 20
+
+    anyio.run(run)
