@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, select
 
 from rengafs.catalog import attributes, making, removing, renaming, saving
 from rengafs.catalog.schema import receipts
@@ -194,12 +194,10 @@ def _receive(w: Writer, operation: Operation, outcome: Outcome, known: dict[str,
     if not operation.key or operation.key in known:
         return
     known[operation.key] = outcome
-    w.connection.execute(
-        insert(receipts),
-        {
-            "user": w.actor.user,
-            "key": operation.key,
-            "outcome": msgspec.json.encode(outcome),
-            "at_ms": w.now_ms,
-        },
-    )
+    receipt = {
+        "user": w.actor.user,
+        "key": operation.key,
+        "outcome": msgspec.json.encode(outcome),
+        "at_ms": w.now_ms,
+    }
+    w.insert_later(receipts, receipt)

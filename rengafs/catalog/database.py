@@ -15,7 +15,14 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import QueuePool
 
-from rengafs.protocol.errors import Corrupt, NoSpace, RengafsError, SetupError, Unavailable
+from rengafs.protocol.errors import (
+    BadRequest,
+    Corrupt,
+    NoSpace,
+    RengafsError,
+    SetupError,
+    Unavailable,
+)
 
 BUSY_SECONDS = 20
 """How long a writer waits for another process's transaction; ours are milliseconds."""
@@ -105,6 +112,9 @@ def translated() -> Iterator[None]:
         if ours is None:
             raise
         raise ours from error
+    except (OverflowError, UnicodeEncodeError) as error:
+        # SQLite's driver raises these itself, for values that no column can hold.
+        raise BadRequest(f"a number or text is not one that can be kept ({error})") from error
 
 
 def _ours(error: DBAPIError) -> RengafsError | None:
@@ -114,6 +124,8 @@ def _ours(error: DBAPIError) -> RengafsError | None:
         return NoSpace("the disk of the catalog is full; free some space and try again")
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")) or state in ("40001", "40P01", "55P03"):
         return Unavailable("the catalog is busy; try again", carried_out=False)
+    if state.startswith("22"):
+        return BadRequest(f"a number or text is not one that can be kept ({error.orig})")
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return Corrupt(f"the catalog is damaged ({error.orig}); restore it from a backup")
     if name.startswith("SQLITE_IOERR"):

@@ -54,7 +54,7 @@ def add_bucket(w: Writer, raw: bytes, backend: str, mode: int = 0o755) -> Node:
         )
     node = _new(w, Kind.BUCKET, mode, backend=backend)
     w.add_node(node, bucket=node.id)
-    w.enter(ROOT, raw, node.id)
+    w.enter(ROOT, raw, node, bucket=node.id)
     return node
 
 
@@ -62,7 +62,9 @@ def make_directory(w: Writer, operation: MakeDirectory) -> Outcome:
     """Make an empty directory of a name that is free."""
     parent = _inside_a_bucket(w, operation.parent, "a directory")
     raw = free_name(w, parent, operation.name)
-    node = add(w, parent, raw, Kind.DIRECTORY, operation.mode, operation.uid, operation.gid)
+    node = add(
+        w, parent, raw, Kind.DIRECTORY, operation.mode, operation.uid, operation.gid, free=True
+    )
     return Outcome(node=node)
 
 
@@ -76,7 +78,7 @@ def make_file(w: Writer, operation: MakeFile) -> Outcome:
         if place is not None and place.node.kind.is_directory:
             raise IsADirectory(f"{operation.name!r} is a directory")
     raw = free_name(w, parent, operation.name)
-    node = add(w, parent, raw, Kind.FILE, operation.mode, operation.uid, operation.gid)
+    node = add(w, parent, raw, Kind.FILE, operation.mode, operation.uid, operation.gid, free=True)
     return Outcome(node=node)
 
 
@@ -99,7 +101,7 @@ def make_symlink(w: Writer, operation: MakeSymlink) -> Outcome:
         target=operation.target,
     )
     w.add_node(node, bucket=parent.bucket, target=target)
-    w.enter(parent.id, raw, node.id)
+    w.enter(parent.id, raw, node, bucket=parent.bucket, free=True)
     return Outcome(node=node)
 
 
@@ -112,7 +114,7 @@ def make_special(w: Writer, operation: MakeSpecial) -> Outcome:
     owner = {"uid": operation.uid, "gid": operation.gid}
     node = _new(w, operation.kind, operation.mode, device=operation.device, **owner)
     w.add_node(node, bucket=parent.bucket)
-    w.enter(parent.id, raw, node.id)
+    w.enter(parent.id, raw, node, bucket=parent.bucket, free=True)
     return Outcome(node=node)
 
 
@@ -129,7 +131,7 @@ def link(w: Writer, operation: Link) -> Outcome:
     raw = free_name(w, parent, operation.name)
     w.set_links(node.id, node.links + 1)
     w.alter(replace(node, ctime_ns=w.now_ns))
-    w.enter(parent.id, raw, node.id)
+    w.enter(parent.id, raw, node, bucket=parent.bucket, free=True)
     return Outcome(node=w.node(node.id))
 
 
@@ -141,11 +143,16 @@ def add(
     mode: int,
     uid: int | None = None,
     gid: int | None = None,
+    *,
+    free: bool = False,
 ) -> Node:
-    """Make a file or directory, whether or not another bears the name."""
+    """Make a file or directory, whether or not another bears the name.
+
+    :param free: the caller knows that none does.
+    """
     node = _new(w, kind, mode, uid=uid, gid=gid)
     w.add_node(node, bucket=parent.bucket)
-    w.enter(parent.id, raw, node.id)
+    w.enter(parent.id, raw, node, bucket=parent.bucket, free=free)
     return node
 
 

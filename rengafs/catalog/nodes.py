@@ -1,20 +1,32 @@
 """Rows to `Node` records: the one select that every reader of attributes uses."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, func, select
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    FromClause,
+    and_,
+    bindparam,
+    func,
+    select,
+)
 
 from rengafs.catalog.schema import edges, nodes, states, valid, versions
 from rengafs.protocol.errors import NotFound
 from rengafs.protocol.names import to_wire
 from rengafs.protocol.records import Kind, Node
 
+At: TypeAlias = int | BindParameter[int] | None
+"""A change, or the parameter of a statement that stands for one; None is now."""
+
 _xattrs = msgspec.msgpack.Decoder(dict[str, bytes])
 
 
-def columns(at: int | None) -> list[ColumnElement[Any]]:
+def columns(at: At) -> list[ColumnElement[Any]]:
     """Return what `node_from` needs, in its order."""
     n, s, v = nodes.c, states.c, versions.c
     return [
@@ -46,7 +58,7 @@ BUCKET = 2
 """Place of the bucket's id among them; `Node` does not have it."""
 
 
-def joined(at: int | None) -> FromClause:
+def joined(at: At) -> FromClause:
     """Return nodes with their state as of *at*, and their version where they have one."""
     then = and_(states.c.node == nodes.c.id, valid(states, at))
     return nodes.join(states, then).outerjoin(versions, versions.c.id == states.c.version)
@@ -79,7 +91,8 @@ def node_from(row: Sequence[Any]) -> Node:
 
 def find_node(connection: Connection, number: int, at: int | None = None) -> Node | None:
     """Return a node, deleted or not; None if there is none, or there was none as of *at*."""
-    row = connection.execute(_one(number, at)).first()
+    query = _ONE_NOW if at is None else _ONE_THEN
+    row = connection.execute(query, {"number": number, "at": at}).first()
     return None if row is None else node_from(row)
 
 
@@ -101,11 +114,7 @@ def encode_xattrs(xattrs: dict[str, bytes]) -> bytes | None:
     return msgspec.msgpack.encode(xattrs) if xattrs else None
 
 
-def _one(number: int, at: int | None) -> Select[Any]:
-    return select(*columns(at)).select_from(joined(at)).where(nodes.c.id == number)
-
-
-def _links_then(at: int) -> ColumnElement[Any]:
+def _links_then(at: int | BindParameter[int]) -> ColumnElement[Any]:
     counted = edges.alias("counted")
     return (
         select(func.count())
@@ -113,3 +122,12 @@ def _links_then(at: int) -> ColumnElement[Any]:
         .where(counted.c.node == nodes.c.id, valid(counted, at))
         .scalar_subquery()
     )
+
+
+# Built once: making a statement costs SQLAlchemy as much as carrying it out.
+_ONE_NOW = select(*columns(None)).select_from(joined(None)).where(nodes.c.id == bindparam("number"))
+_ONE_THEN = (
+    select(*columns(bindparam("at")))
+    .select_from(joined(bindparam("at")))
+    .where(nodes.c.id == bindparam("number"))
+)

@@ -68,7 +68,7 @@ def rename_file(w: Writer, number: int, name: str) -> None:
         return
     parent = _make_directories(w, get_bucket(w, place.bucket), path[:-1])
     w.leave(place)
-    w.enter(parent.id, path[-1], number)
+    w.enter(parent.id, path[-1], place.node, bucket=place.bucket)
 
 
 def rename_bucket(w: Writer, number: int, name: str) -> None:
@@ -81,7 +81,7 @@ def rename_bucket(w: Writer, number: int, name: str) -> None:
     if place is None or place.raw == raw:
         return
     w.leave(place)
-    w.enter(ROOT, raw, number)
+    w.enter(ROOT, raw, place.node, bucket=number)
 
 
 def set_labels(w: Writer, number: int, given: list[str] | None) -> None:

@@ -7,9 +7,9 @@ shown name is found by trying what it may mean and taking the first that shows i
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, select, tuple_
+from sqlalchemy import Connection, Row, Select, bindparam, select, tuple_
 
-from rengafs.catalog.nodes import BUCKET, COLUMNS, columns, get_node, joined, no_node, node_from
+from rengafs.catalog.nodes import BUCKET, COLUMNS, At, columns, get_node, joined, no_node, node_from
 from rengafs.catalog.schema import edges, head, nodes, valid
 from rengafs.protocol import names
 from rengafs.protocol.errors import BadRequest, NotADirectory, NotFound
@@ -62,9 +62,7 @@ def last_change(connection: Connection) -> int:
 
 def find_directory(connection: Connection, number: int) -> Directory:
     """Return a directory, deleted or not. Raises `NotFound`, `NotADirectory`."""
-    row = connection.execute(
-        select(nodes.c.kind, nodes.c.bucket, nodes.c.links).where(nodes.c.id == number)
-    ).first()
+    row = connection.execute(_DIRECTORY, {"number": number}).first()
     if row is None:
         raise no_node(number)
     kind = Kind(row[0])
@@ -100,7 +98,8 @@ def at_raw_name(
     connection: Connection, parent: int, raw: bytes, at: int | None = None
 ) -> list[Place]:
     """Return what bears a raw name, eldest first."""
-    rows = connection.execute(_edges(at).where(edges.c.parent == parent, edges.c.name == raw))
+    query = _NAMED_NOW if at is None else _NAMED_THEN
+    rows = connection.execute(query, {"parent": parent, "raw": raw, "at": at})
     return [_place(parent, row, index == 0) for index, row in enumerate(rows)]
 
 
@@ -129,6 +128,12 @@ def entry_of(place: Place) -> Entry:
         raw="" if place.raw == place.shown else names.to_wire(place.raw),
         parent=place.parent,
     )
+
+
+def is_taken(connection: Connection, parent: int, raw: bytes) -> bool:
+    """Whether anything bears a raw name now."""
+    row = connection.execute(_TAKEN, {"parent": parent, "raw": raw}).first()
+    return row is not None
 
 
 def list_directory(
@@ -181,7 +186,7 @@ def _position(
     return meant[0][0] or shown, LAST_EDGE
 
 
-def _edges(at: int | None) -> Select[Any]:
+def _edges(at: At) -> Select[Any]:
     source = edges.join(joined(at), edges.c.node == nodes.c.id)
     return (
         select(*columns(at), edges.c.id, edges.c.name)
@@ -210,3 +215,13 @@ def _candidate(
     if number is None:
         return places[0] if places else None
     return next((place for place in places if place.node.id == number), None)
+
+
+# Built once: making a statement costs SQLAlchemy as much as carrying it out.
+_NAME = (edges.c.parent == bindparam("parent"), edges.c.name == bindparam("raw"))
+_NAMED_NOW = _edges(None).where(*_NAME)
+_NAMED_THEN = _edges(bindparam("at")).where(*_NAME)
+_TAKEN = select(edges.c.id).where(*_NAME, edges.c.until.is_(None)).limit(1)
+_DIRECTORY = select(nodes.c.kind, nodes.c.bucket, nodes.c.links).where(
+    nodes.c.id == bindparam("number")
+)

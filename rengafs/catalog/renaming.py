@@ -154,15 +154,19 @@ def _exchange(
     w.leave(other)
     _settle(w, one, other_in)
     _settle(w, other, one_in)
-    w.enter(other_in.id, other.raw, one.node.id)
-    w.enter(one_in.id, one.raw, other.node.id)
+    w.enter(other_in.id, other.raw, one.node, bucket=_bucket(one, other_in))
+    w.enter(one_in.id, one.raw, other.node, bucket=_bucket(other, one_in))
     return Outcome(node=one.node, moved=one.node.id)
 
 
 def _move(w: Writer, source: Place, into: Directory, raw: bytes, *, other: int = 0) -> None:
     w.leave(source)
     _settle(w, source, into)
-    w.enter(into.id, raw, source.node.id, other=other)
+    w.enter(into.id, raw, source.node, bucket=_bucket(source, into), other=other)
+
+
+def _bucket(place: Place, into: Directory) -> int:
+    return place.bucket if into.id == ROOT else into.bucket
 
 
 def _settle(w: Writer, place: Place, into: Directory) -> None:

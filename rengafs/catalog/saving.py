@@ -119,7 +119,7 @@ def clone(w: Writer, operation: Clone) -> Outcome:
     content, mode = cloned_content(w.connection, operation.source)
     parent = w.directory(operation.parent)
     raw = free_name(w, parent, operation.name)
-    node = add(w, parent, raw, Kind.FILE, mode)
+    node = add(w, parent, raw, Kind.FILE, mode, free=True)
     return Outcome(node=fill_clone(w, node, content))
 
 

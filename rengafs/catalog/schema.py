@@ -17,6 +17,7 @@ Migrations make these tables (``migrations/``); a test compares the two.
 
 from sqlalchemy import (
     BigInteger,
+    BindParameter,
     Boolean,
     Column,
     ColumnElement,
@@ -247,7 +248,7 @@ tokens = Table(
 )
 
 
-def valid(table: FromClause, at: int | None) -> ColumnElement[bool]:
+def valid(table: FromClause, at: int | BindParameter[int] | None) -> ColumnElement[bool]:
     """Return the condition that a row of `edges` or `states` holds as of *at*; None is now."""
     if at is None:
         return table.c.until.is_(None)

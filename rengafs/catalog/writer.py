@@ -8,18 +8,17 @@ The head row is read, under its lock, at the beginning and written once at the e
 between it lives here. Whatever undoes rows (`undoable`) must undo that copy too.
 """
 
-import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import BindParameter, Connection, Table, bindparam, insert, select, update
 
 from rengafs.catalog.droppings import Droppings
 from rengafs.catalog.nodes import encode_xattrs, get_node
-from rengafs.catalog.places import Directory, Place, at_raw_name, find_directory
-from rengafs.catalog.schema import changes, edges, events, head, nodes, states, versions
+from rengafs.catalog.places import Directory, Place, at_raw_name, find_directory, is_taken
+from rengafs.catalog.schema import changes, edges, events, head, nodes, receipts, states, versions
 from rengafs.catalog.values import Actor, Rules
 from rengafs.protocol.errors import NotFound
 from rengafs.protocol.names import show
@@ -36,13 +35,22 @@ class _Head:
     files: int
 
 
+_Row = dict[str, Any]
+
+
 @dataclass(slots=True)
 class _Pending:
     """What a savepoint must be able to take back."""
 
     head: _Head
-    events: list[dict[str, Any]] = field(default_factory=list)
+    events: list[_Row] = field(default_factory=list)
+    """Of the change under way."""
     adopted: set[tuple[str, str]] = field(default_factory=set)
+    rows: list[tuple[Table, _Row]] = field(default_factory=list)
+    """Rows that nothing asks for within the transaction; inserted together at its end."""
+
+    def copy(self) -> "_Pending":
+        return _Pending(replace(self.head), list(self.events), set(self.adopted), list(self.rows))
 
 
 class Writer:
@@ -138,29 +146,30 @@ class Writer:
         if not pending.events:
             return 0
         number = self.number
-        self.connection.execute(
-            insert(changes),
-            {
-                "number": number,
-                "at_ms": self.now_ms,
-                "action": action,
-                "author": self.actor.name,
-                "host": self.actor.host,
-                "client": self.actor.client,
-            },
-        )
-        self.connection.execute(
-            insert(events), [{"change": number, **event} for event in pending.events]
-        )
+        change = {
+            "number": number,
+            "at_ms": self.now_ms,
+            "action": action,
+            "author": self.actor.name,
+            "host": self.actor.host,
+            "client": self.actor.client,
+        }
+        self.insert_later(changes, change)
+        for event in pending.events:
+            self.insert_later(events, {"change": number, **event})
         pending.events = []
         pending.head.change = number
         pending.head.at_ms = self.now_ms
         return number
 
+    def insert_later(self, table: Table, row: _Row) -> None:
+        """Insert a row at the end of the transaction: nothing in it may ask for the row."""
+        self._pending.rows.append((table, row))
+
     @contextmanager
     def undoable(self) -> Iterator[None]:
         """Undo what the block did if it raises, and only that."""
-        before = copy.deepcopy(self._pending)
+        before = self._pending.copy()
         try:
             with self.connection.begin_nested():
                 yield
@@ -170,6 +179,10 @@ class Writer:
 
     def finish(self) -> None:
         """Write the head. The last thing before the transaction is committed."""
+        for table in (changes, events, receipts):
+            rows = [row for of, row in self._pending.rows if of is table]
+            if rows:
+                self.connection.execute(insert(table), rows)
         now = self._pending.head
         self.connection.execute(
             update(head).values(
@@ -197,8 +210,7 @@ class Writer:
 
     def bucket_of(self, number: int) -> int:
         """Return the bucket where a node stands."""
-        query = select(nodes.c.bucket).where(nodes.c.id == number)
-        return int(self.connection.execute(query).scalar_one())
+        return int(self.connection.execute(_BUCKET, {"number": number}).scalar_one())
 
     def add_node(self, node: Node, *, bucket: int, target: bytes | None = None) -> None:
         """Insert *node* with its first state; it has no name yet."""
@@ -226,14 +238,13 @@ class Writer:
 
         Within one change the row is rewritten: nobody can have seen it.
         """
-        key = (states.c.node == node.id, states.c.until.is_(None))
-        since = self.connection.execute(select(states.c.since).where(*key)).scalar_one()
         values = self._state(node)
-        if since == self.number:
-            self.connection.execute(update(states).where(*key).values(values))
+        numbers = {"number": node.id, "change": self.number}
+        if self.connection.execute(_CLOSE_STATE, numbers).rowcount:
+            self.connection.execute(insert(states), values)
             return
-        self.connection.execute(update(states).where(*key).values(until=self.number))
-        self.connection.execute(insert(states), values)
+        live = (states.c.node == node.id, states.c.until.is_(None))
+        self.connection.execute(update(states).where(*live).values(values))
 
     def alter_in_place(self, number: int, **columns: int) -> None:
         """Overwrite columns that history does not follow: see `schema`."""
@@ -245,11 +256,11 @@ class Writer:
 
     def touch(self, directory: int) -> None:
         """Note in a directory's times that its entries changed."""
-        self.alter_in_place(directory, mtime_ns=self.now_ns, ctime_ns=self.now_ns)
+        self.connection.execute(_TOUCH, {"number": directory, "now_ns": self.now_ns})
 
     def set_links(self, number: int, links: int) -> None:
         """Set how many names a node has."""
-        self.connection.execute(update(nodes).where(nodes.c.id == number).values(links=links))
+        self.connection.execute(_SET_LINKS, {"number": number, "count": links})
 
     def _state(self, node: Node) -> dict[str, Any]:
         return {
@@ -269,30 +280,41 @@ class Writer:
 
     # --- names ------------------------------------------------------------------------
 
-    def enter(self, parent: int, raw: bytes, number: int, *, other: int = 0) -> None:
-        """Let a node stand at a raw name from now on, the eldest there or not."""
+    def enter(
+        self,
+        parent: int,
+        raw: bytes,
+        node: Node,
+        *,
+        bucket: int,
+        other: int = 0,
+        free: bool = False,
+    ) -> None:
+        """Let a node stand at a raw name from now on, the eldest there or not.
+
+        :param other: the node whose name went away by it.
+        :param free: the caller knows that nothing bears the name.
+        """
+        elder = free or not is_taken(self.connection, parent, raw)
+        edge = self.take_id()
         self.connection.execute(
             insert(edges),
             {
-                "id": self.take_id(),
+                "id": edge,
                 "parent": parent,
                 "name": raw,
-                "node": number,
+                "node": node.id,
                 "since": self.number,
                 "until": None,
             },
         )
-        place = next(
-            place for place in at_raw_name(self.connection, parent, raw) if place.node.id == number
-        )
         self.touch(parent)
-        self.tell_entered(place, other=other)
+        shown = show(raw, node.id, elder=elder, top=parent == ROOT)
+        self.tell_entered(Place(parent, edge, raw, shown, elder, bucket, node), other=other)
 
     def leave(self, place: Place) -> None:
         """Let a node no longer stand at its name. Whether it is gone is the caller's to say."""
-        self.connection.execute(
-            update(edges).where(edges.c.id == place.edge).values(until=self.number)
-        )
+        self.connection.execute(_CLOSE_EDGE, {"number": place.edge, "change": self.number})
         self.touch(place.parent)
         self.event(
             "left",
@@ -344,3 +366,20 @@ class Writer:
             update(versions).where(versions.c.id.in_(list(sizes))).values(hidden=why)
         )
         self.count(all_bytes=-sum(sizes.values()))
+
+
+# Built once: making a statement costs SQLAlchemy as much as carrying it out.
+_NUMBER: BindParameter[int] = bindparam("number")
+_BUCKET = select(nodes.c.bucket).where(nodes.c.id == _NUMBER)
+_SET_LINKS = update(nodes).where(nodes.c.id == _NUMBER).values(links=bindparam("count"))
+_CLOSE_EDGE = update(edges).where(edges.c.id == _NUMBER).values(until=bindparam("change"))
+_CLOSE_STATE = (
+    update(states)
+    .where(states.c.node == _NUMBER, states.c.until.is_(None), states.c.since < bindparam("change"))
+    .values(until=bindparam("change"))
+)
+_TOUCH = (
+    update(states)
+    .where(states.c.node == _NUMBER, states.c.until.is_(None))
+    .values(mtime_ns=bindparam("now_ns"), ctime_ns=bindparam("now_ns"))
+)

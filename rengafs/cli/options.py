@@ -31,7 +31,8 @@ def octal(text: str) -> int:
     return int(text, 8)
 
 
-PATH = click.Path(path_type=Path)
+PATH = click.Path(path_type=Path, readable=False)
+"""Any path: whether it is any good is found out, and better explained, when it is used."""
 
 
 def debug_option(command: F) -> F:

@@ -13,6 +13,7 @@ From the kernel inwards; each module uses only those below it.
 `contents`       a version and, once written to, the draft of the next one
 `directories`    open directories
 `attributes`     what stat says; `xattrs`: extended attributes
+`requests`       what the kernel's requests come with
 `inodes`         what the kernel has looked up, and which node each stands for
 `remote`         the service as the mount sees it
 ===============  =====================================================================

@@ -26,7 +26,8 @@ from rengafs.fs.following import Follower
 from rengafs.fs.kernel import Kernel
 from rengafs.fs.reading import Budget, Readers
 from rengafs.fs.remote import Remote
-from rengafs.fs.volume import Volume, VolumeOptions
+from rengafs.fs.requests import VolumeOptions
+from rengafs.fs.volume import Volume
 from rengafs.protocol.endpoints import CLIENT_HEADER, HOST_HEADER
 from rengafs.protocol.errors import SetupError
 from rengafs.protocol.records import ROOT

@@ -30,7 +30,8 @@ from pyfuse3 import (
 
 from rengafs.fs.attributes import BLOCK, Stat
 from rengafs.fs.inodes import Inode, What
-from rengafs.fs.volume import Caller, Changes, Volume
+from rengafs.fs.requests import Caller, Changes
+from rengafs.fs.volume import Volume
 from rengafs.protocol import names
 from rengafs.protocol.errors import RengafsError
 from rengafs.protocol.records import Usage

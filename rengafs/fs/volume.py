@@ -14,18 +14,18 @@ an open directory           the kernel reads one at a time under its inode lock
 import os
 import stat as st
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import trio
 
 from rengafs.fs import attributes, xattrs
-from rengafs.fs.attributes import Ownership, Stat
+from rengafs.fs.attributes import Stat
 from rengafs.fs.contents import Contents
 from rengafs.fs.directories import HistoryDirectory, LiveDirectory, OpenDirectories, Row
 from rengafs.fs.history import History
 from rengafs.fs.inodes import HistoryOf, Inode, Inodes, What
 from rengafs.fs.openfiles import Opened, OpenFiles
 from rengafs.fs.remote import Remote
+from rengafs.fs.requests import Caller, Changes, VolumeOptions
 from rengafs.protocol import names
 from rengafs.protocol.errors import (
     AlreadyExists,
@@ -65,38 +65,6 @@ USAGE_SECONDS = 1.0
 MAX_SYMLINK = 4095
 
 _VERSIONS = names.VERSIONS.encode()
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who makes a request."""
-
-    uid: int
-    gid: int
-
-
-@dataclass(frozen=True, slots=True)
-class VolumeOptions:
-    """How the mount shows itself."""
-
-    owner: Ownership
-    backend: str = ""
-    """Where new buckets put their blobs; empty: the service's default."""
-    read_only: bool = False
-    show_versions: bool = False
-    """Whether ``.versions`` is listed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What setattr is to set; None leaves."""
-
-    mode: int | None = None
-    uid: int | None = None
-    gid: int | None = None
-    size: int | None = None
-    atime_ns: int | None = None
-    mtime_ns: int | None = None
 
 
 class Volume:
@@ -328,9 +296,7 @@ class Volume:
                 atime_ns=changes.atime_ns,
                 mtime_ns=mtime_ns,
             )
-            outcome = await self._remote.change(operation)
-            if outcome.node is not None:
-                inode.learn(outcome.node)
+            await self._change(inode, operation)
         return self.stat(inode)
 
     async def _truncate(self, inode: Inode, size: int, handle: int | None) -> None:
@@ -376,17 +342,13 @@ class Volume:
         inode = self._writable(number)
         wire = xattrs.check_settable(names.to_wire(name))
         operation = SetXattr(node=inode.node.id, name=wire, value=value)
-        outcome = await self._remote.change(operation)
-        if outcome.node is not None:
-            inode.learn(outcome.node)
+        await self._change(inode, operation)
 
     async def remove_xattr(self, number: int, name: bytes) -> None:
         """Remove an extended attribute."""
         inode = self._writable(number)
         wire = xattrs.check_settable(names.to_wire(name))
-        outcome = await self._remote.change(RemoveXattr(node=inode.node.id, name=wire))
-        if outcome.node is not None:
-            inode.learn(outcome.node)
+        await self._change(inode, RemoveXattr(node=inode.node.id, name=wire))
 
     # --- opening ----------------------------------------------------------------------
 
@@ -438,6 +400,11 @@ class Volume:
         inode.parent, inode.name = directory.number, name
         inode.checked = trio.current_time()
         return inode
+
+    async def _change(self, inode: Inode, operation: Operation) -> None:
+        outcome = await self._remote.change(operation)
+        if outcome.node is not None:
+            inode.learn(outcome.node)
 
     async def _make(self, directory: Inode, name: bytes, operation: Operation) -> Inode:
         outcome = await self._remote.change(operation)

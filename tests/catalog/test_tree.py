@@ -200,7 +200,7 @@ def test_what_cannot_be_made_is_refused(desk: Desk) -> None:
         (MakeFile(parent=number, name="f"), AlreadyExists),
         (MakeFile(parent=number, name="a/b"), InvalidName),
         (MakeFile(parent=number, name=".versions"), InvalidName),
-        (MakeFile(parent=number, name="%~x"), InvalidName),
+        (MakeFile(parent=number, name="%~a%2Fb"), InvalidName),
         (MakeFile(parent=number, name=""), InvalidName),
         (MakeFile(parent=number, name="x" * 256), NameTooLong),
         (MakeFile(parent=file.id, name="x"), NotADirectory),

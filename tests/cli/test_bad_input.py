@@ -14,8 +14,12 @@ pytestmark = pytest.mark.fuse
 
 # With these, root is refused by file permissions like anyone else.
 WITHOUT_OVERRIDE = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
-# In a user namespace of its own, root of the machine is an ordinary user with the same files.
-AS_ORDINARY_USER = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
+# Not root, but with the right to read the checkout and the interpreter, wherever they are.
+READING = "+dac_override,+dac_read_search"
+AS_ORDINARY_USER = (
+    *("setpriv", "--reuid=1000", "--regid=1000", "--clear-groups"),
+    *(f"--inh-caps={READING}", f"--ambient-caps={READING}"),
+)
 
 
 def in_private_mounts(script):

@@ -3,11 +3,13 @@
 import os
 import subprocess
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
+from support.disks import small_disk
 
 from rengafs.fs.blockfiles import HEADER
 from rengafs.fs.cache import BLOCK_BYTES, BlockCache, CacheOptions
@@ -30,15 +32,9 @@ def disk_bytes(directory: Path) -> int:
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    """A disk of 4 MiB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", disk], check=True)
-    try:
-        yield disk
-    finally:
-        subprocess.run(["umount", disk], check=True)
+def disk() -> Iterator[Path]:
+    with small_disk() as path:
+        yield path
 
 
 async def test_a_block_comes_back_as_it_was_put(tmp_path):
@@ -231,26 +227,26 @@ async def test_files_that_vanish_are_misses(tmp_path):
     assert await cache.get(300, 0) == b"again"
 
 
-async def test_a_full_disk_is_told_once_and_is_no_error(small_disk, caplog):
-    (small_disk / "others").write_bytes(bytes(3 << 20))
-    (small_disk / "more").write_bytes(bytes((1 << 20) - 8192))
-    cache = cache_at(small_disk)
+async def test_a_full_disk_is_told_once_and_is_no_error(disk, caplog):
+    (disk / "others").write_bytes(bytes(3 << 20))
+    (disk / "more").write_bytes(bytes((1 << 20) - 8192))
+    cache = cache_at(disk)
 
     for index in range(4):
         await cache.put(300, index, os.urandom(BLOCK_BYTES))
 
     assert await cache.get(300, 0) is None
     assert len([record for record in caplog.records if "not cached" in record.message]) == 1
-    assert {path.name for path in block_files(small_disk)} == {"others", "more"}
+    assert {path.name for path in block_files(disk)} == {"others", "more"}
 
 
-async def test_blocks_make_room_on_a_disk_that_others_fill(small_disk):
-    (small_disk / "cache").mkdir()
-    cache = cache_at(small_disk / "cache", keep_free_bytes=1 << 20)
+async def test_blocks_make_room_on_a_disk_that_others_fill(disk):
+    (disk / "cache").mkdir()
+    cache = cache_at(disk / "cache", keep_free_bytes=1 << 20)
 
     for index in range(6):
         await cache.put(300, index, os.urandom(BLOCK_BYTES - HEADER.size))
-        status = os.statvfs(small_disk)
+        status = os.statvfs(disk)
         assert status.f_bavail * status.f_frsize >= 1 << 20
 
     assert await cache.get(300, 5)

@@ -7,7 +7,7 @@ the way the service promises to (see `Commit`), and nothing else.
 import os
 import random
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ import trio
 import trio.testing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.disks import resize, small_disk
 
 from rengafs.fs.draftfiles import ABOUT, About
 from rengafs.fs.draftlimits import DraftLimits
@@ -123,6 +124,7 @@ def left_on_disk(directory: Path) -> list[Path]:
 
 LONGEST = 120
 offsets = st.integers(0, LONGEST)
+contents = st.integers(0, 100).map(lambda size: bytes(range(1, size + 1)))
 actions = st.one_of(
     st.tuples(st.just("write"), offsets, st.binary(min_size=1, max_size=40)),
     st.tuples(st.just("read"), offsets, offsets),
@@ -240,7 +242,7 @@ async def played(directory, content, given_actions, limits) -> None:
 @settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(content=st.binary(max_size=100), given_actions=st.lists(actions, max_size=30))
+@given(content=contents, given_actions=st.lists(actions, max_size=30))
 def test_any_writes_truncates_and_commits_agree_with_the_model(
     tmp_path_factory, limits, content, given_actions
 ):
@@ -461,19 +463,13 @@ async def test_memory_is_bounded_over_all_drafts(tmp_path):
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    """A disk of 4 MiB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", disk], check=True)
-    try:
-        yield disk
-    finally:
-        subprocess.run(["umount", disk], check=True)
+def disk() -> Iterator[Path]:
+    with small_disk() as path:
+        yield path
 
 
-async def test_a_full_disk_is_an_error_of_the_write_and_what_was_accepted_stays(small_disk):
-    draft = await store_in(small_disk).make(file=1, base=None, base_length=0, reader=None)
+async def test_a_full_disk_is_an_error_of_the_write_and_what_was_accepted_stays(disk):
+    draft = await store_in(disk).make(file=1, base=None, base_length=0, reader=None)
     chance = random.Random(3)
     expected = b""
     for _ in range(10):
@@ -493,9 +489,9 @@ async def test_a_full_disk_is_an_error_of_the_write_and_what_was_accepted_stays(
 
 
 async def test_small_writes_that_the_disk_refuses_are_told_and_kept_until_it_takes_them(
-    small_disk,
+    disk,
 ):
-    draft = await store_in(small_disk).make(file=1, base=None, base_length=0, reader=None)
+    draft = await store_in(disk).make(file=1, base=None, base_length=0, reader=None)
     chance = random.Random(4)
     expected = b""
     for _ in range(2000):
@@ -514,7 +510,7 @@ async def test_small_writes_that_the_disk_refuses_are_told_and_kept_until_it_tak
         await draft.write(len(expected), bytes(4096))
     assert await draft.read(0, 10 * MIB) == expected
 
-    subprocess.run(["mount", "-o", "remount,size=16m", small_disk], check=True)
+    resize(disk, 16)
     await draft.write(len(expected), b"end")
     await draft.checkpoint()
     saves = Saves()
@@ -523,9 +519,9 @@ async def test_small_writes_that_the_disk_refuses_are_told_and_kept_until_it_tak
     await draft.discard()
 
 
-async def test_a_small_file_can_be_saved_though_the_local_disk_is_full(small_disk):
-    (small_disk / "others").write_bytes(bytes(4 * MIB - 4096))
-    draft = await store_in(small_disk).make(file=1, base=None, base_length=0, reader=None)
+async def test_a_small_file_can_be_saved_though_the_local_disk_is_full(disk):
+    (disk / "others").write_bytes(bytes(4 * MIB - 4096))
+    draft = await store_in(disk).make(file=1, base=None, base_length=0, reader=None)
 
     await draft.write(0, b"a note")
     _, content = await Saves().commit(draft)
@@ -534,8 +530,8 @@ async def test_a_small_file_can_be_saved_though_the_local_disk_is_full(small_dis
     await draft.discard()
 
 
-async def test_a_full_disk_during_a_commit_does_not_change_what_is_sent(small_disk):
-    draft = await store_in(small_disk).make(file=1, base=None, base_length=0, reader=None)
+async def test_a_full_disk_during_a_commit_does_not_change_what_is_sent(disk):
+    draft = await store_in(disk).make(file=1, base=None, base_length=0, reader=None)
     content = random.Random(5).randbytes(3 * MIB)
     await draft.write(0, content)
     plan = await draft.snapshot()

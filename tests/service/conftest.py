@@ -2,8 +2,15 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from support.services import RunningService
+from support.services import RunningService, running_service
 from support.talking import Talk, talking
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[RunningService]:
+    """One for all tests of a module that do it no harm: they use buckets of their own."""
+    with running_service() as running:
+        yield running
 
 
 @pytest.fixture

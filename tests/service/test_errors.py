@@ -1,5 +1,7 @@
 """What a request that is wrong gets: 4xx, with ``message`` and ``code``."""
 
+import json
+
 import httpx
 import pytest
 from support.talking import Talk
@@ -110,7 +112,8 @@ def test_operations_that_are_wrong_are_told_so_one_by_one(talk: Talk, http: http
         ({"op": "set_attributes", "node": bucket.id, "mode": 0o100644}, "bad_request"),
         ({"op": "set_attributes", "node": bucket.id, "uid": 1 << 70}, "bad_request"),
     ]:
-        reply = http.post(f"{FS}/apply", json={"operations": [operation]})
+        body = json.dumps({"operations": [operation]})
+        reply = http.post(f"{FS}/apply", content=body, headers={"content-type": "application/json"})
         found = reply.json()
         problem = found[0]["problem"] if isinstance(found, list) else found
         assert problem["code"] == code, operation

@@ -1,9 +1,9 @@
 """A blocking driver with short words for what tests say to a service."""
 
-import itertools
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
@@ -26,7 +26,6 @@ class Talk:
 
     driver: BlockingDriver
     service: RunningService
-    _buckets: "itertools.count[int]" = field(default_factory=itertools.count)
 
     def run(self, flow: Flow[T]) -> T:
         return self.driver.run(flow)
@@ -39,7 +38,7 @@ class Talk:
         return self.run(calls.apply_one(operation, payload))
 
     def bucket(self) -> Node:
-        node = self.do(MakeBucket(name=f"bucket{next(self._buckets)}")).node
+        node = self.do(MakeBucket(name=uuid.uuid4().hex)).node
         assert node is not None
         return node
 
@@ -72,9 +71,12 @@ class Talk:
 
 
 @contextmanager
-def talking(service: RunningService, token: str = "") -> Iterator[Talk]:
+def talking(
+    service: RunningService, token: str = "", *, patience_seconds: float = 30
+) -> Iterator[Talk]:
     """Give a `Talk` with the service's own token, or another."""
-    driver = BlockingDriver(Endpoint(service.address, token or service.token))
+    endpoint = Endpoint(service.address, token or service.token, patience_seconds=patience_seconds)
+    driver = BlockingDriver(endpoint)
     try:
         yield Talk(driver, service)
     finally:
