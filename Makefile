@@ -15,7 +15,7 @@ MOUNTPOINT := buckets
 # To build and to mount …
 PACKAGES := python3-venv python3-dev fuse3 libfuse3-dev pkg-config gcc libc6-dev
 # … and the real tools that the tests work with.
-PACKAGES += git rsync attr acl
+PACKAGES += git rsync attr acl vim
 
 .PHONY: help setup mount unmount test check clean
 
@@ -65,7 +65,9 @@ unmount: ## unmount ./buckets; the service ends with it
 	rmdir --ignore-fail-on-non-empty $(MOUNTPOINT)
 
 test: setup ## run all tests, with real services and real mounts
-	@$(BIN)/pytest tests
+	@scratch=$$(mktemp -d)
+	trap 'rm -rf "$$scratch"' EXIT
+	$(BIN)/pytest tests --basetemp="$$scratch/tests"
 
 check: setup ## check format, lint, types and who imports whom
 	@$(BIN)/ruff format --check .

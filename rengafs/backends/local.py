@@ -24,7 +24,7 @@ import anyio.to_thread
 
 from rengafs.backends.base import PIECE_BYTES, Backend, Composition, Space, Stored
 from rengafs.backends.drawing import Drawing
-from rengafs.protocol.errors import Corrupt, NoSpace, SetupError, Unavailable
+from rengafs.protocol.errors import Corrupt, NoSpace, SetupError, TooLarge, Unavailable
 
 MARK = ".rengafs-blobs"
 THREADS = 8
@@ -127,10 +127,13 @@ def open_local(directory: Path, *, owner: str, name: str = "local") -> LocalBack
             raise SetupError(
                 f"{directory} is not empty, and not rengafs'; choose another data directory"
             )
+        else:
+            # First of all, and whole: another process may be at it as well.
+            draft = directory.with_name(f".{uuid.uuid4().hex}")
+            draft.write_text(f"{owner}\n")
+            draft.replace(mark)
         for name_of in ("tmp", *_prefixes()):
             (directory / name_of).mkdir(exist_ok=True)
-        if not mark.exists():
-            mark.write_text(f"{owner}\n")
         return LocalBackend(directory, name)
     except OSError as error:
         raise SetupError(f"blobs can't be kept in {directory}: {error.strerror}") from error
@@ -205,6 +208,8 @@ def _translated() -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise NoSpace("the disk of the local backend is full; free some space") from error
+        if error.errno == errno.EFBIG:
+            raise TooLarge("the disk of the local backend takes no file of this length") from error
         if error.errno == errno.EIO:
             raise Corrupt(f"the disk of the local backend fails ({error})") from error
         raise Unavailable(f"the local backend fails ({error})") from error

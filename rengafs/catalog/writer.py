@@ -10,7 +10,7 @@ between it lives here. Whatever undoes rows (`undoable`) must undo that copy too
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import BindParameter, Connection, Table, bindparam, insert, select, update
@@ -68,7 +68,7 @@ class Writer:
         self.actor = actor
         self.rules = rules
         self.droppings = droppings
-        row = connection.execute(select(head).with_for_update()).one()
+        row = connection.execute(_HEAD).one()
         self._pending = _Pending(_Head(*row[1:]))
         # A clock that was set back must not make history run backwards.
         self.now_ns = max(now_ns, row.at_ms * 1_000_000)
@@ -184,16 +184,7 @@ class Writer:
             if rows:
                 self.connection.execute(insert(table), rows)
         now = self._pending.head
-        self.connection.execute(
-            update(head).values(
-                change=now.change,
-                at_ms=now.at_ms,
-                next_id=now.next_id,
-                live_bytes=now.live_bytes,
-                all_bytes=now.all_bytes,
-                files=now.files,
-            )
-        )
+        self.connection.execute(_SET_HEAD, asdict(now))
 
     # --- nodes and their states -------------------------------------------------------
 
@@ -369,6 +360,10 @@ class Writer:
 
 
 # Built once: making a statement costs SQLAlchemy as much as carrying it out.
+_HEAD = select(head).with_for_update()
+_SET_HEAD = update(head).values(
+    {column: bindparam(column.name) for column in head.c if column.name != "id"}
+)
 _NUMBER: BindParameter[int] = bindparam("number")
 _BUCKET = select(nodes.c.bucket).where(nodes.c.id == _NUMBER)
 _SET_LINKS = update(nodes).where(nodes.c.id == _NUMBER).values(links=bindparam("count"))

@@ -18,6 +18,11 @@ From the kernel inwards; each module uses only those below it.
 `remote`         the service as the mount sees it
 ===============  =====================================================================
 
-Local bytes: `cache` (blocks of versions on disk), `readahead` and `reading` (what to
-fetch, and fetching it), `drafts` (bytes written, not yet a version), `extents`.
+The bytes that a mount keeps itself:
+
+`reading`, `readahead`, `streams`           versions: what to fetch, and fetching it
+`cache`, `blockfiles`                       their blocks, on disk
+`drafts`, `flights`, `layers`               written, not yet a version; and on its way
+`localbytes`, `draftfiles`, `writebuffer`   where drafts lie
+`draftlimits`, `extents`                    how much they may hold; sets of byte ranges
 """

@@ -29,7 +29,8 @@ class CacheOptions:
 
     directory: Path
     limit_bytes: int = 10 << 30
-    """On disk. May be passed by a sixteenth for each process that shares the directory."""
+    """On disk. May be passed by a sixteenth for each process that shares the directory.
+    0: memory only, and the directory is not looked at."""
     keep_free_bytes: int = 1 << 30
     """Left to others on that disk, whatever the limit says."""
     memory_bytes: int = 64 << 20
@@ -101,7 +102,7 @@ class BlockCache:
                 if not reading.known:
                     continue  # its reader was cancelled
                 data = reading.data
-            elif data is None:
+            elif data is None and self.options.limit_bytes:
                 data = await self._read(key)
             if data is None:
                 self._misses += 1
@@ -121,6 +122,12 @@ class BlockCache:
 
     async def missing_run(self, version: int, first: int, stop: int) -> int:
         """Return the first index from *first* on that need not be fetched, or *stop*."""
+        for key in self._memory:
+            match key:
+                case (number, int(index)) if number == version and first <= index < stop:
+                    stop = index
+        if not self.options.limit_bytes:
+            return stop
         return await trio.to_thread.run_sync(
             self._files.missing_run, version, first, stop, limiter=self._limiter
         )

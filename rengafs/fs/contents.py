@@ -144,6 +144,11 @@ class Content:
             if outcome.node is not None:
                 inode.learn(outcome.node)
 
+    def leave(self, pattern: Readahead) -> None:
+        """End what was being fetched only for the handle with *pattern*."""
+        if self._reader is not None:
+            self._reader.leave(pattern)
+
     def opened(self) -> None:
         """Count a handle."""
         self._handles += 1
@@ -155,13 +160,14 @@ class Content:
             return
         draft, self._draft = self._draft, None
         reader, self._reader = self._reader, None
-        if draft is not None:
-            if draft.dirty and not self._abandoned:
+        try:
+            if draft is not None and draft.dirty and not self._abandoned:
                 await draft.close()  # its bytes stay on disk: see `DraftStore.leftovers`
-            else:
+            elif draft is not None:
                 await draft.discard()
-        if reader is not None:
-            await self._store.readers.close(reader)
+        finally:
+            if reader is not None:
+                await self._store.readers.close(reader)
 
     def _base(self) -> VersionReader:
         if self._reader is None:
@@ -221,6 +227,7 @@ class FileHandle:
         try:
             await self.flush()
         finally:
+            self.content.leave(self._pattern)
             await self.content.closed()
 
     def _check_writable(self) -> None:

@@ -25,7 +25,7 @@ def open_place(data: Path) -> Path:
         if mark.exists():
             if not mark.read_text(errors="replace").startswith(TEXT[:40]):
                 raise _foreign(data)
-        elif any(data.iterdir()):
+        elif any(entry.name != "lost+found" for entry in data.iterdir()):
             raise _foreign(data)
         else:
             mark.write_text(TEXT)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterable, AsyncIterator
 
 from rengafs.backends.base import Backend, Composition, Stored
 from rengafs.catalog.values import Base, Blob, Content
-from rengafs.protocol.errors import BadRequest, BodyMismatch
+from rengafs.protocol.errors import BadRequest, BodyMismatch, TooLarge
 from rengafs.protocol.operations import Commit
 from rengafs.service.fetching import fetch
 from rengafs.service.parts import Parts
@@ -50,9 +50,11 @@ async def compose(
 
 
 def check_extents(operation: Commit) -> None:
-    """Raise `BadRequest` unless extents, payload and length fit together."""
-    if not 0 <= operation.length <= MAX_LENGTH:
-        raise BadRequest(f"a version has 0 to {MAX_LENGTH} bytes, not {operation.length}")
+    """Raise `BadRequest` unless extents, payload and length fit together; or `TooLarge`."""
+    if operation.length > MAX_LENGTH:
+        raise TooLarge(f"a version has at most {MAX_LENGTH} bytes, not {operation.length}")
+    if operation.length < 0:
+        raise BadRequest(f"a version can't have {operation.length} bytes")
     end = 0
     for offset, length in operation.extents:
         if offset < end or length < 0:

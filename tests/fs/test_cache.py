@@ -323,3 +323,14 @@ async def test_missing_run_ends_at_the_first_block_that_is_stored(tmp_path):
     assert await cache.missing_run(300, 0, 10) == 4
     assert await cache.missing_run(300, 4, 10) == 4
     assert await cache.missing_run(300, 5, 10) == 10
+
+
+async def test_without_a_disk_the_memory_is_the_cache(tmp_path):
+    cache = cache_at(tmp_path / "never", limit_bytes=0, memory_bytes=BLOCK_BYTES)
+    await cache.put(300, 4, b"x")
+    cache.remember((300, "piece", 2), b"y")
+
+    assert await cache.get(300, 4) == b"x"
+    assert await cache.get(300, 5) is None
+    assert await cache.missing_run(300, 0, 10) == 4
+    assert not (tmp_path / "never").exists()

@@ -180,7 +180,12 @@ class Work(RuleBasedStateMachine):
         def action(root: Path) -> None:
             os.rename(root / old, root / new)
 
+        replaces = self.content(new) is not None and old != new
+        moved = self.content(old)
         self.save(new, action)
+        if replaces and self.content(old) is None and moved in self.saved[old]:
+            # It went on as the newest save of *new*; as a temporary, it leaves nothing.
+            self.saved[old].remove(moved)
 
     @rule(old=names, new=names)
     def link(self, old, new):
@@ -199,7 +204,7 @@ class Work(RuleBasedStateMachine):
         """Every save of a name is shown under it."""
         for name, contents in self.saved.items():
             parent = (self.there / name).parent
-            if not parent.is_dir() or parent.is_symlink():
+            if not contents or not parent.is_dir() or parent.is_symlink():
                 continue
             history = parent / ".versions" / Path(name).name
             shown = [save.read_bytes() for save in sorted(history.iterdir())]

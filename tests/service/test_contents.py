@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from support.services import RunningService
+from support.services import RunningService, running_service
 from support.talking import Talk, talking
 
 from rengafs.client import calls
@@ -317,3 +317,20 @@ def test_a_body_that_breaks_off_stores_nothing(service: RunningService, talk: Ta
 
     talk.save(file, b"good")  # the service goes on
     assert talk.versions(bucket, "f") == [b"good"]
+
+
+def test_a_reader_that_goes_away_is_no_trouble() -> None:
+    with running_service() as service, talking(service) as talk:
+        version = talk.save(talk.file(talk.bucket(), "f"), bytes(64 << 20))
+        for _ in range(5):
+            with talk.driver.stream(calls.content(version.id)) as pieces:
+                next(pieces)
+            with talk.driver.stream(calls.feed(0)) as pieces:
+                next(pieces)
+        assert talk.content(version.id, 0, 1) == b"\0"
+        assert service.stop() == 0
+
+        log = service.log.read_text()
+
+    assert "Traceback" not in log
+    assert "ERROR" not in log
