@@ -3,7 +3,15 @@
 from collections.abc import Iterator
 
 import pytest
+from support.postgresql import PostgreSQL, running_postgresql
 from support.services import RunningService, running_service
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    """A PostgreSQL for the length of the run; catalogs in it are a test's own."""
+    with running_postgresql() as server:
+        yield server
 
 
 @pytest.fixture

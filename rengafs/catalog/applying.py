@@ -11,7 +11,16 @@ from dataclasses import dataclass
 import msgspec
 from sqlalchemy import Connection, delete, select
 
-from rengafs.catalog import attributes, making, removing, renaming, saving
+from rengafs.catalog import (
+    attributes,
+    copying,
+    making,
+    marking,
+    removing,
+    renaming,
+    restoring,
+    saving,
+)
 from rengafs.catalog.schema import receipts
 from rengafs.catalog.values import Blob
 from rengafs.catalog.writer import Writer
@@ -19,6 +28,7 @@ from rengafs.protocol.errors import BadRequest, Problem, RengafsError, to_proble
 from rengafs.protocol.operations import (
     Clone,
     Commit,
+    DropLabel,
     Link,
     MakeBucket,
     MakeDirectory,
@@ -27,9 +37,11 @@ from rengafs.protocol.operations import (
     MakeSymlink,
     Operation,
     Outcome,
+    PutLabel,
     RemoveDirectory,
     RemoveXattr,
     Rename,
+    Restore,
     SetAttributes,
     SetXattr,
     Unlink,
@@ -166,7 +178,13 @@ def _one(w: Writer, item: Staged) -> Outcome:  # noqa: C901 - a table, one line 
         case Commit() as operation:
             return saving.commit(w, operation, item.stored)
         case Clone() as operation:
-            return saving.clone(w, operation)
+            return copying.clone(w, operation)
+        case Restore() as operation:
+            return restoring.restore(w, operation)
+        case PutLabel() as operation:
+            return marking.put_label(w, operation)
+        case DropLabel() as operation:
+            return marking.drop_label(w, operation)
 
 
 def _numbered(outcome: Outcome, number: int) -> Outcome:

@@ -14,9 +14,13 @@ from sqlalchemy import select
 from rengafs.catalog import (
     access,
     applying,
+    comparing,
     explorer,
     feed,
     history,
+    lasting,
+    logbook,
+    marking,
     nodes,
     original,
     places,
@@ -35,11 +39,15 @@ from rengafs.protocol.names import from_wire
 from rengafs.protocol.operations import Commit, Outcome
 from rengafs.protocol.records import (
     Change,
+    Difference,
     Entry,
     Kind,
+    Label,
+    Log,
     Moment,
     Node,
     Page,
+    PastName,
     PastNames,
     Usage,
     Version,
@@ -137,11 +145,21 @@ class Catalog:
         with self._database.read() as connection:
             return places.find_path(connection, path, places.check_at(connection, at))
 
-    def history(self, directory: int, name: str, *, after: str = "", limit: int = 1000) -> Versions:
+    def history(
+        self,
+        directory: int,
+        name: str,
+        *,
+        after: str = "",
+        limit: int = 1000,
+        from_ms: int | None = None,
+        until_ms: int | None = None,
+    ) -> Versions:
         """Return the saves under a shown name, oldest first. Raises `NotFound`."""
+        span = history.Span(from_ms, until_ms)
         with self._database.read() as connection:
             raw = from_wire(name)
-            return history.history(connection, directory, raw, after=after, limit=limit)
+            return history.history(connection, directory, raw, after=after, limit=limit, span=span)
 
     def past_names(self, directory: int, *, after: str = "", limit: int = 1000) -> PastNames:
         """Return the names that a directory has or had. Raises `NotFound`."""
@@ -149,6 +167,37 @@ class Catalog:
             return history.past_names(
                 connection, directory, self._droppings, after=after, limit=limit
             )
+
+    def past_name(self, directory: int, name: str) -> PastName:
+        """Return one name that a directory has or had. Raises `NotFound`."""
+        with self._database.read() as connection:
+            return history.past_name(connection, directory, self._droppings, from_wire(name))
+
+    def differences(self, path: str, before: int | None, after: int | None) -> list[Difference]:
+        """Return in what a path differs between two changes; None is now. Raises `NotFound`."""
+        with self._database.read() as connection:
+            then, later = (places.check_at(connection, at) for at in (before, after))
+            return comparing.compare(connection, path, then, later)
+
+    def log(self, path: str, *, before: int = 0, limit: int = 1000) -> Log:
+        """Return what happened to a path and below it, newest first. Raises `NotFound`."""
+        with self._database.read() as connection:
+            return logbook.log_of(connection, path, before=before, limit=limit)
+
+    def last_there(self, path: str) -> Moment:
+        """Return when a deleted path was whole last. Raises `NotFound`, `BadRequest`."""
+        with self._database.read() as connection:
+            return lasting.last_there(connection, path)
+
+    def labels(self, node: int) -> list[Label]:
+        """Return the labels of the bucket where a node stands. Raises `NotFound`."""
+        with self._database.read() as connection:
+            return marking.list_labels(connection, node)
+
+    def label(self, node: int, name: str) -> Label:
+        """Return one label of the bucket where a node stands. Raises `NotFound`."""
+        with self._database.read() as connection:
+            return marking.get_label(connection, node, name)
 
     def version(self, number: int) -> Version:
         """Return a version. Raises `NotFound`."""

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, OperationalError
 from sqlalchemy.pool import QueuePool
 
 from rengafs.protocol.errors import (
@@ -28,6 +28,9 @@ BUSY_SECONDS = 20
 """How long a writer waits for another process's transaction; ours are milliseconds."""
 CONNECTIONS = 12
 """More than the service has threads that ask the catalog."""
+STATEMENT_SECONDS = 60
+"""How long PostgreSQL works on one statement; ours are milliseconds."""
+CONNECT_SECONDS = 10
 
 
 class Database:
@@ -40,12 +43,19 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Give one consistent view; it neither waits for writers nor holds them up."""
-        with translated(), self.engine.connect() as connection, connection.begin():
-            yield connection
+        with translated(), self.engine.connect() as connection:
+            if not self.is_sqlite:
+                # There, one view a statement is the default; SQLite knows one a transaction.
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            with connection.begin():
+                yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Give the only write transaction there is; commit at the end, undo on an error."""
+        """Give the only write transaction there is; commit at the end, undo on an error.
+
+        On PostgreSQL it is the only one from when it has locked the head row: see `Writer`.
+        """
         with translated(), self.engine.connect() as connection:
             connection = connection.execution_options(rengafs_write=True)
             with connection.begin():
@@ -70,11 +80,38 @@ def open_database(url: str) -> Database:
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
     engine = create_engine(
-        parsed, poolclass=QueuePool, pool_size=CONNECTIONS, max_overflow=0, pool_timeout=30
+        parsed,
+        poolclass=QueuePool,
+        pool_size=CONNECTIONS,
+        max_overflow=0,
+        pool_timeout=30,
+        **_options(parsed),
     )
     if engine.dialect.name == "sqlite":
         _tune_sqlite(engine)
+    else:
+        _tune_postgresql(engine)
     return Database(engine)
+
+
+def _options(url: URL) -> dict[str, Any]:
+    if url.get_backend_name() == "sqlite":
+        return {}
+    if url.get_driver_name() != "psycopg":
+        raise SetupError(
+            f"the catalog can't be kept in {url.drivername!r}; "
+            "write sqlite:////PATH or postgresql://HOST/NAME"
+        )
+    # A writer must see what was committed while it waited for the head row.
+    return {
+        "isolation_level": "READ COMMITTED",
+        "connect_args": {
+            "connect_timeout": CONNECT_SECONDS,
+            # A server that fell silent is given up.
+            "tcp_user_timeout": 1000 * (STATEMENT_SECONDS + 10),
+            "keepalives_idle": 30,
+        },
+    }
 
 
 def sqlite_url(path: Path) -> str:
@@ -102,6 +139,18 @@ def _tune_sqlite(engine: Engine) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 
+def _tune_postgresql(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def connected(connection: Any, _record: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT set_config('lock_timeout', '{BUSY_SECONDS}s', false),"
+                f" set_config('statement_timeout', '{STATEMENT_SECONDS}s', false),"
+                f" set_config('idle_in_transaction_session_timeout', '{STATEMENT_SECONDS}s', false)"
+            )
+        connection.commit()
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Turn the database's errors into ours; leave defects (wrong SQL) as they are."""
@@ -124,7 +173,7 @@ def _ours(error: DBAPIError) -> RengafsError | None:
         return NoSpace("the disk of the catalog is full; free some space and try again")
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")) or state in ("40001", "40P01", "55P03"):
         return Unavailable("the catalog is busy; try again", carried_out=False)
-    if state.startswith("22"):
+    if state.startswith("22") or (isinstance(error, DataError) and not state):
         return BadRequest(f"a number or text is not one that can be kept ({error.orig})")
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return Corrupt(f"the catalog is damaged ({error.orig}); restore it from a backup")
@@ -133,6 +182,14 @@ def _ours(error: DBAPIError) -> RengafsError | None:
         return NoSpace(f"the disk of the catalog refuses ({name}); is it full?")
     if name.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
         return SetupError(f"the catalog can't be opened for writing ({error.orig})")
-    if error.connection_invalidated or state.startswith(("08", "57P")):
+    if state.startswith(("28", "3D")) or state == "42501":
+        return SetupError(f"the catalog's database refuses ({_line(error)})")
+    if error.connection_invalidated or state.startswith(("08", "57")):
         return Unavailable("the catalog's database does not answer; try again")
+    if not name and not state and isinstance(error, OperationalError):
+        return Unavailable(f"the catalog's database can't be reached ({_line(error)})")
     return None
+
+
+def _line(error: DBAPIError) -> str:
+    return " ".join(str(error.orig).split())

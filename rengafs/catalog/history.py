@@ -20,6 +20,17 @@ from rengafs.protocol.records import ROOT, Kind, PastName, PastNames, Versions
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """A piece of time, both ends included; None: open."""
+
+    from_ms: int | None = None
+    until_ms: int | None = None
+
+
+ALL_TIME = Span()
+
+
+@dataclass(frozen=True, slots=True)
 class _Meant:
     """What a shown name means in the past of a directory."""
 
@@ -33,7 +44,13 @@ class _Meant:
 
 
 def history(
-    connection: Connection, directory: int, shown: bytes, *, after: str, limit: int
+    connection: Connection,
+    directory: int,
+    shown: bytes,
+    *,
+    after: str,
+    limit: int,
+    span: Span = ALL_TIME,
 ) -> Versions:
     """Return the versions that were ever current under a name, oldest first.
 
@@ -61,6 +78,10 @@ def history(
         .order_by(versions.c.id)
         .limit(limit + 1)
     )
+    if span.from_ms is not None:
+        query = query.where(versions.c.created_ms >= span.from_ms)
+    if span.until_ms is not None:
+        query = query.where(versions.c.created_ms <= span.until_ms)
     rows = connection.execute(query).all()
     name = names.to_wire(meant.raw)
     found = [version_from(row, name) for row in rows[:limit]]
@@ -86,7 +107,7 @@ def past_names(
     more = False
     rows = connection.execute(_past_edges(directory, beyond if after else None))
     for row in rows:
-        if row.until is not None and not _is_directory(row) and droppings.match(row.name):
+        if not _is_shown(row, droppings):
             continue
         if row.name not in groups and len(groups) == limit:
             more = True
@@ -95,6 +116,31 @@ def past_names(
     rows.close()
     found = [past for group in groups.values() for past in _past(connection, directory, group)]
     return PastNames(names=found, next=next(reversed(groups)).hex() if more else "")
+
+
+def past_name(
+    connection: Connection, directory: int, droppings: Droppings, shown: bytes
+) -> PastName:
+    """Return one name of `past_names`. Raises `NotFound`, `NotADirectory`."""
+    find_directory(connection, directory)
+    for raw, number in names.candidates(shown):
+        if raw is None and number is not None:
+            raw = _name_once(connection, directory, number)
+        if raw is None:
+            continue
+        rows = connection.execute(_past_edges(directory, None).where(edges.c.name == raw)).all()
+        group = [row for row in rows if _is_shown(row, droppings)]
+        for past in _past(connection, directory, group) if group else []:
+            if names.from_wire(past.name) == shown:
+                return past
+    raise NotFound(
+        f"nothing in the directory {directory} was ever called {names.to_wire(shown)!r}",
+        parent=directory,
+    )
+
+
+def _is_shown(row: Row[Any], droppings: Droppings) -> bool:
+    return row.until is None or _is_directory(row) or not droppings.match(row.name)
 
 
 def _overlap() -> ColumnElement[bool]:

@@ -188,5 +188,6 @@ def _new(w: Writer, kind: Kind, mode: int, **more: Any) -> Node:
         ctime_ns=w.now_ns,
         atime_ns=w.now_ns,
         created_ns=w.now_ms * 1_000_000,
+        links=2 if kind.is_directory else 1,
         **more,
     )

@@ -29,6 +29,9 @@ def migrate(database: Database) -> None:
     """
     with database.write() as connection:
         if not database.is_sqlite:
+            # A step may take long, and others wait for it.
+            connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
+            connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
@@ -57,6 +60,10 @@ def _begin(connection: Connection) -> None:
     first = {"id": 1, "change": 0, "at_ms": 0, "next_id": FIRST_ID}
     sums = {"live_bytes": 0, "all_bytes": 0, "files": 0}
     connection.execute(insert(head), first | sums)
+    _make_root(connection, now_ns)
+
+
+def _make_root(connection: Connection, now_ns: int) -> None:
     connection.execute(
         insert(nodes),
         {
@@ -68,7 +75,7 @@ def _begin(connection: Connection) -> None:
             "device": 0,
             "target": None,
             "backend": "",
-            "links": 1,
+            "links": 2,
         },
     )
     connection.execute(

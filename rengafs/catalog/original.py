@@ -110,8 +110,9 @@ def get_bucket(w: Writer, number: int) -> Directory:
 
 def labels_of(connection: Connection, number: int) -> list[str]:
     """Return the labels of a file or bucket, sorted."""
-    query = select(labels.c.label).where(labels.c.node == number).order_by(labels.c.label)
-    return list(connection.execute(query).scalars())
+    # Sorted here: a database may sort text by its language.
+    query = select(labels.c.label).where(labels.c.node == number)
+    return sorted(connection.execute(query).scalars())
 
 
 def source_file(connection: Connection, number: int) -> int:

@@ -158,6 +158,17 @@ def list_directory(
     return Page(entries=entries, change=change, next=entries[-1].name if more else "")
 
 
+def list_places(connection: Connection, parent: int, at: int | None) -> list[Place]:
+    """Return all of a directory at once, sorted by raw name, eldest first."""
+    previous: bytes | None = None
+    found = []
+    for row in connection.execute(_edges(at).where(edges.c.parent == parent)):
+        raw = row[COLUMNS + 1]
+        found.append(_place(parent, row, raw != previous))
+        previous = raw
+    return found
+
+
 def has_entries(connection: Connection, parent: int) -> bool:
     """Whether anything is in the directory now."""
     query = select(edges.c.id).where(edges.c.parent == parent, edges.c.until.is_(None)).limit(1)

@@ -43,10 +43,11 @@ def refuse_full(w: Writer, place: Place) -> None:
 def remove(w: Writer, place: Place) -> None:
     """Close the edge; with the last one, the node leaves the live tree."""
     w.leave(place)
-    links = place.node.links - 1
+    # A directory's links count what stands in it; it has one name only.
+    links = 0 if place.node.kind.is_directory else place.node.links - 1
     w.set_links(place.node.id, links)
+    w.alter_in_place(place.node.id, ctime_ns=w.now_ns)
     if links:
-        w.alter_in_place(place.node.id, ctime_ns=w.now_ns)
         return
     w.event("gone", place.node.id, bucket=place.bucket, kind=place.node.kind)
     if place.node.kind is Kind.FILE:

@@ -66,7 +66,8 @@ def rename(w: Writer, operation: Rename) -> Outcome:
         return _replace_content(w, source, target)
     remove(w, target)
     _move(w, source, into, target.raw, other=target.node.id)
-    lost = target.node.id if target.node.links == 1 else None
+    last = target.node.kind.is_directory or target.node.links == 1
+    lost = target.node.id if last else None
     return Outcome(node=source.node, moved=source.node.id, replaced=lost)
 
 

@@ -41,6 +41,9 @@ class NewVersion:
 def commit(w: Writer, operation: Commit, stored: Blob | None) -> Outcome:
     """Make *stored* (None: no bytes) the newest version of the file, if it is news."""
     node = get_file(w, operation.node)
+    if operation.atime_ns is not None:
+        node = replace(node, atime_ns=operation.atime_ns)
+        w.alter_in_place(node.id, atime_ns=operation.atime_ns)
     current = version_row(w.connection, node.version)
     if operation.only_if_base and operation.base != node.version:
         raise BaseChanged(

@@ -195,6 +195,9 @@ events = Table(
     Column("version", BigInteger, nullable=False),
     Column("kind", Text, nullable=False),
     Column("other", BigInteger, nullable=False),
+    # The log of a file or directory.
+    Index("events_node", "node", "change"),
+    Index("events_parent", "parent", "change"),
 )
 
 receipts = Table(
@@ -212,6 +215,18 @@ labels = Table(
     metadata,
     Column("node", BigInteger, primary_key=True, autoincrement=False),  # a bucket or file
     Column("label", Text, primary_key=True),
+)
+
+moments = Table(
+    "moments",
+    metadata,
+    # A label for a moment of a bucket. Put anew, it is moved.
+    Column("bucket", BigInteger, primary_key=True, autoincrement=False),  # nodes.id
+    Column("name", LargeBinary, primary_key=True),  # raw bytes
+    Column("at_ms", BigInteger, nullable=False),  # the moment that was named
+    Column("change", BigInteger, nullable=False),  # the last change until then
+    Column("author", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
 )
 
 lineage = Table(

@@ -253,6 +253,10 @@ class Writer:
         """Set how many names a node has."""
         self.connection.execute(_SET_LINKS, {"number": number, "count": links})
 
+    def _add_links(self, directory: int, count: int) -> None:
+        """Count a subdirectory of *directory*, or one less."""
+        self.connection.execute(_ADD_LINKS, {"number": directory, "count": count})
+
     def _state(self, node: Node) -> dict[str, Any]:
         return {
             "node": node.id,
@@ -300,6 +304,8 @@ class Writer:
             },
         )
         self.touch(parent)
+        if node.kind.is_directory:
+            self._add_links(parent, 1)
         shown = show(raw, node.id, elder=elder, top=parent == ROOT)
         self.tell_entered(Place(parent, edge, raw, shown, elder, bucket, node), other=other)
 
@@ -307,6 +313,8 @@ class Writer:
         """Let a node no longer stand at its name. Whether it is gone is the caller's to say."""
         self.connection.execute(_CLOSE_EDGE, {"number": place.edge, "change": self.number})
         self.touch(place.parent)
+        if place.node.kind.is_directory:
+            self._add_links(place.parent, -1)
         self.event(
             "left",
             place.node.id,
@@ -367,6 +375,9 @@ _SET_HEAD = update(head).values(
 _NUMBER: BindParameter[int] = bindparam("number")
 _BUCKET = select(nodes.c.bucket).where(nodes.c.id == _NUMBER)
 _SET_LINKS = update(nodes).where(nodes.c.id == _NUMBER).values(links=bindparam("count"))
+_ADD_LINKS = (
+    update(nodes).where(nodes.c.id == _NUMBER).values(links=nodes.c.links + bindparam("count"))
+)
 _CLOSE_EDGE = update(edges).where(edges.c.id == _NUMBER).values(until=bindparam("change"))
 _CLOSE_STATE = (
     update(states)

@@ -14,7 +14,6 @@ from rengafs.client.flow import Flow
 from rengafs.client.retry import ask
 from rengafs.protocol import endpoints, frames
 from rengafs.protocol.endpoints import (
-    At,
     Authorize,
     CopyFile,
     CreateBucket,
@@ -22,23 +21,34 @@ from rengafs.protocol.endpoints import (
     CreatedFile,
     CreateFile,
     Endpoint,
-    FindEntry,
-    FindPath,
-    ListEntries,
-    ListPage,
     Metadata,
-    NameHistory,
-    Since,
-    When,
 )
 from rengafs.protocol.errors import UnexpectedAnswer, from_problem
 from rengafs.protocol.messages import Body, Fresh, Request
 from rengafs.protocol.operations import Apply, Commit, Operation, Outcome
+from rengafs.protocol.queries import (
+    At,
+    Compare,
+    FindEntry,
+    FindPath,
+    LastPath,
+    ListEntries,
+    ListPage,
+    LogOf,
+    Named,
+    NameHistory,
+    Since,
+    When,
+)
 from rengafs.protocol.records import (
+    Difference,
     Entry,
+    Label,
+    Log,
     Moment,
     Node,
     Page,
+    PastName,
     PastNames,
     ServiceInfo,
     Usage,
@@ -187,10 +197,49 @@ def path(text: str, *, at: int | None = None) -> Flow[Entry]:
     return (yield from _get(endpoints.PATH, FindPath(path=text, at=at)))
 
 
-def history(directory: int, name: str, *, after: str = "", limit: int = 1000) -> Flow[Versions]:
+def history(
+    directory: int,
+    name: str,
+    *,
+    after: str = "",
+    limit: int = 1000,
+    from_ms: int | None = None,
+    until_ms: int | None = None,
+) -> Flow[Versions]:
     """Return the saves that were ever current under a name, oldest first."""
-    query = NameHistory(name=name, after=after, limit=limit)
+    query = NameHistory(name=name, after=after, limit=limit, from_ms=from_ms, until_ms=until_ms)
     return (yield from _get(endpoints.HISTORY, query, node=directory))
+
+
+def past_name(directory: int, name: str) -> Flow[PastName]:
+    """Return one name that a directory has or had. Raises `NotFound`."""
+    return (yield from _get(endpoints.PAST_NAME, Named(name=name), node=directory))
+
+
+def differences(path: str, before: int | None, after: int | None) -> Flow[list[Difference]]:
+    """Return in what a path differs between two changes; None is now. Raises `NotFound`."""
+    query = Compare(path=path, before=before, after=after)
+    return (yield from _get(endpoints.DIFFERENCES, query))
+
+
+def log(path: str, *, before: int = 0, limit: int = 1000) -> Flow[Log]:
+    """Return what happened to a path, and to all below it, newest first."""
+    return (yield from _get(endpoints.LOG, LogOf(path=path, before=before, limit=limit)))
+
+
+def last(path: str) -> Flow[Moment]:
+    """Return the last change as of which a deleted path was whole. Raises `BadRequest`."""
+    return (yield from _get(endpoints.LAST, LastPath(path=path)))
+
+
+def labels(node: int) -> Flow[list[Label]]:
+    """Return the labels of the bucket where a node stands. Raises `NotFound`."""
+    return (yield from _get(endpoints.LABELS, node=node))
+
+
+def label(node: int, name: str) -> Flow[Label]:
+    """Return one label of the bucket where a node stands. Raises `NotFound`."""
+    return (yield from _get(endpoints.LABEL, Named(name=name), node=node))
 
 
 def past_names(directory: int, *, after: str = "", limit: int = 1000) -> Flow[PastNames]:
@@ -247,7 +296,7 @@ def apply_one(operation: Operation, payload: bytes = b"", *, client: str = "") -
         outcomes = yield from apply([(operation, payload)], client=client)
     else:
         outcomes = yield from apply([operation], client=client)
-    return _good(outcomes[0])
+    return good(outcomes[0])
 
 
 def commit(
@@ -259,7 +308,7 @@ def commit(
     """Commit a *payload* that is streamed, and streamed again where a try failed."""
     head = frames.encode(Apply(client=client)) + frames.encode(_keyed(operation))
     outcomes = yield from _apply(Fresh(lambda: _after(head, payload())), 1)
-    return _good(outcomes[0])
+    return good(outcomes[0])
 
 
 def _apply(body: Body, count: int) -> Flow[list[Outcome]]:
@@ -280,7 +329,8 @@ def _range(start: int, stop: int | None) -> dict[str, str]:
     return {"range": f"bytes={start}-{'' if stop is None else stop - 1}"}
 
 
-def _good(outcome: Outcome) -> Outcome:
+def good(outcome: Outcome) -> Outcome:
+    """Return an outcome without a problem; raise the problem of one that has it."""
     if outcome.problem is not None:
         raise from_problem(outcome.problem)
     return outcome

@@ -3,7 +3,8 @@
 import stat as st
 from dataclasses import dataclass, replace
 
-from rengafs.fs.inodes import Saved, View, What
+from rengafs.fs.guidetext import TEXT
+from rengafs.fs.inodes import Guide, Past, Saved, What
 from rengafs.protocol.records import Kind, Node, Version
 
 BLOCK = 512
@@ -48,16 +49,28 @@ class Stat:
 
     def with_draft(self, size: int, mtime_ns: int) -> "Stat":
         """Return the same for a file with bytes that are not yet a version."""
-        return replace(self, size=size, mtime_ns=mtime_ns, ctime_ns=max(self.ctime_ns, mtime_ns))
+        return replace(
+            self,
+            size=size,
+            mtime_ns=mtime_ns,
+            ctime_ns=max(self.ctime_ns, mtime_ns),
+        )
 
 
 def describe(number: int, what: What, owner: Ownership) -> Stat:
     """Return what ``stat`` says of inode *number*."""
     if isinstance(what, Node):
         return _live(number, what, owner)
-    if isinstance(what, Saved):
-        return _saved(number, what.version, owner)
-    return _history(number, what, owner)
+    match what:
+        case Saved(version):
+            return _saved(number, version, owner)
+        case Past(node=node):
+            return replace(_live(number, node, owner), links=max(node.links, 1))
+        case Guide():
+            mode = st.S_IFREG | (0o444 & ~owner.umask)
+            return replace(_history(number, owner), mode=mode, size=len(TEXT))
+        case _:
+            return _history(number, owner)
 
 
 def kind_of(mode: int) -> Kind:
@@ -96,5 +109,5 @@ def _saved(number: int, version: Version, owner: Ownership) -> Stat:
     )
 
 
-def _history(number: int, view: View, owner: Ownership) -> Stat:
+def _history(number: int, owner: Ownership) -> Stat:
     return Stat(number, st.S_IFDIR | (0o555 & ~owner.umask), 1, owner.uid, owner.gid, 0, 0, 0, 0, 0)

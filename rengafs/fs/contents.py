@@ -12,6 +12,7 @@ do not take that lock: they may go on during a commit, and leave the draft dirty
 
 import os
 import uuid
+from dataclasses import replace
 
 import trio
 
@@ -20,6 +21,7 @@ from rengafs.fs.inodes import Inode
 from rengafs.fs.readahead import Readahead
 from rengafs.fs.reading import Readers, VersionReader
 from rengafs.fs.remote import Remote
+from rengafs.fs.requests import Changes
 from rengafs.protocol.errors import InvalidFileOperation, RengafsError
 from rengafs.protocol.operations import Commit
 from rengafs.protocol.records import Node, Version
@@ -52,8 +54,10 @@ class Content:
         self._lock = trio.Lock()
         self._handles = 0
         self._abandoned = False
-        self._mtime_ns: int | None = None
-        """Set by utimens after the last write: goes with the commit."""
+        self._writer = ""
+        """The key of the handle that wrote last."""
+        self._pending = Changes()
+        """Attributes that were set since it became dirty: they go with the commit."""
 
     @property
     def is_open(self) -> bool:
@@ -74,11 +78,12 @@ class Content:
     def mtime_ns(self) -> int:
         """The time of the last write, or what utimens has set since. Only while dirty."""
         assert self._draft is not None, "a clean content has the node's time"
-        return self._draft.mtime_ns if self._mtime_ns is None else self._mtime_ns
+        pending = self._pending.mtime_ns
+        return self._draft.mtime_ns if pending is None else pending
 
-    def set_mtime(self, mtime_ns: int) -> None:
-        """Have the coming commit carry *mtime_ns*."""
-        self._mtime_ns = mtime_ns
+    def defer(self, changes: Changes) -> None:
+        """Have the coming commit carry *changes*: one round trip for all that cp or tar sets."""
+        self._pending = self._pending.then(changes)
 
     def abandon(self) -> None:
         """The file has no name any more: what is written from now on is nobody's save."""
@@ -100,20 +105,24 @@ class Content:
             return b""
         return await self._base().read(offset, size, pattern)
 
-    async def write(self, offset: int, data: bytes) -> None:
-        """Write to the draft."""
+    async def write(self, offset: int, data: bytes, writer: str) -> None:
+        """Write to the draft; *writer* is the key of the handle."""
         draft = await self._writable()
         await draft.write(offset, data)
-        self._mtime_ns = None
+        self._pending = replace(self._pending, mtime_ns=None)
+        self._writer = writer
 
     async def truncate(self, length: int) -> None:
         """Cut or grow the draft; bytes that come into being are zero."""
         draft = await self._writable()
         await draft.truncate(length)
-        self._mtime_ns = None
+        self._pending = replace(self._pending, mtime_ns=None)
 
-    async def commit(self, inode: Inode, handle: str) -> None:
+    async def commit(self, inode: Inode, handle: str = "") -> None:
         """Make the draft a version, for everyone to see.
+
+        :param handle: the key of the handle whose save it is; else that of who wrote last, so
+            that the save which is under way supersedes this one in its turn.
 
         If the service refuses or can't be reached, the error is raised and the draft stays:
         the next flush tries again, and its bytes are kept when the file is closed.
@@ -123,6 +132,7 @@ class Content:
             if draft is None or not draft.dirty or self._abandoned:
                 return
             plan = await draft.snapshot()
+            pending, self._pending = self._pending, Changes()
             operation = Commit(
                 node=self.node,
                 length=plan.length,
@@ -130,12 +140,18 @@ class Content:
                 whole=plan.base is None,
                 extents=plan.extents,
                 payload=plan.payload_bytes,
-                mtime_ns=plan.mtime_ns if self._mtime_ns is None else self._mtime_ns,
-                handle=handle,
+                mtime_ns=plan.mtime_ns if pending.mtime_ns is None else pending.mtime_ns,
+                atime_ns=pending.atime_ns,
+                handle=handle or self._writer,
             )
             try:
-                outcome = await self._store.remote.commit(operation, plan.open_payload)
+                outcome = await self._store.remote.commit(
+                    operation,
+                    plan.open_payload,
+                    before=replace(pending, atime_ns=None, mtime_ns=None).operation(self.node),
+                )
             except RengafsError as error:
+                self._pending = pending.then(self._pending)
                 await draft.keep(f"{error.code}: {error}")
                 raise
             assert outcome.version is not None, "the protocol promises the version"
@@ -196,6 +212,8 @@ class FileHandle:
         self.inode = inode
         self.content = content
         self._writes = access != os.O_RDONLY
+        self._wrote = False
+        """Whether it has, since its last commit."""
         self._pattern = Readahead(content.size)
         self._key = uuid.uuid4().hex
         """Names this handle in its commits: a later one supersedes an earlier."""
@@ -210,17 +228,28 @@ class FileHandle:
     async def write(self, offset: int, data: bytes) -> None:
         """Write to the draft that all handles of the file share."""
         self._check_writable()
-        await self.content.write(offset, data)
+        self._wrote = True
+        await self.content.write(offset, data, self._key)
 
     async def truncate(self, length: int) -> None:
         """Cut or grow."""
         self._check_writable()
+        self._wrote = True
         await self.content.truncate(length)
 
     async def flush(self) -> None:
-        """Commit, if this handle may have written."""
+        """Commit, if this handle may have written.
+
+        Mapped pages come through any handle that may write, so whether it was this one says
+        nothing of whose bytes they are.
+        """
         if self._writes:
-            await self.content.commit(self.inode, self._key)
+            await self.sync()
+
+    async def sync(self) -> None:
+        """Commit what anybody has written."""
+        await self.content.commit(self.inode, self._key if self._wrote else "")
+        self._wrote = False
 
     async def close(self) -> None:
         """Commit what came after the last flush (a mapped page, say), and let go."""

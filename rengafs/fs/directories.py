@@ -14,9 +14,11 @@ import itertools
 import trio
 
 from rengafs.fs.history import History
-from rengafs.fs.inodes import Inode, Inodes, View, What
+from rengafs.fs.inodes import HistoryOf, Inode, Inodes, Past, SavesOf, View, What
 from rengafs.fs.remote import Remote
 from rengafs.protocol import names
+from rengafs.protocol.errors import NotADirectory
+from rengafs.protocol.records import Node
 
 PAGE_ENTRIES = 1000
 
@@ -24,10 +26,14 @@ Row = tuple[bytes, What]
 
 
 class LiveDirectory:
-    """An open directory of the live tree."""
+    """An open directory of the live tree, or of the tree as it was."""
 
-    def __init__(self, remote: Remote, node: int, extra: list[Row]) -> None:
+    def __init__(
+        self, remote: Remote, node: int, extra: list[Row], *, at: int | None = None
+    ) -> None:
         self._node = node
+        self._at = at
+        """The change as of which it is listed; None: now."""
         self._extra = extra
         """Rows that come first, without being in the catalog."""
         self._remote = remote
@@ -68,16 +74,21 @@ class LiveDirectory:
         position = min(position, len(self._names))
         behind = position > len(self._extra)
         after = names.to_wire(self._names[position - 1]) if behind else ""
-        page = await self._remote.page(self._node, after, PAGE_ENTRIES)
-        self._page = [(names.from_wire(entry.name), entry.node) for entry in page.entries]
+        page = await self._remote.page(self._node, after, PAGE_ENTRIES, at=self._at)
+        self._page = [
+            (names.from_wire(entry.name), self._what(entry.node)) for entry in page.entries
+        ]
         self._page_start = position
         self._complete = not page.next
+
+    def _what(self, node: Node) -> What:
+        return node if self._at is None else Past(self._at, node.id, node)
 
 
 class HistoryDirectory:
     """An open directory of history: one listing, fetched whole."""
 
-    def __init__(self, history: History, view: View) -> None:
+    def __init__(self, history: History, view: HistoryOf | SavesOf) -> None:
         self._history = history
         self._view = view
         self._rows: list[Row] | None = None
@@ -96,6 +107,17 @@ class HistoryDirectory:
 
 
 OpenDirectory = LiveDirectory | HistoryDirectory
+
+
+def directory_of_view(remote: Remote, history: History, view: View) -> OpenDirectory:
+    """Return the open directory of a part of history. Raises `NotADirectory`."""
+    match view:
+        case Past(change, number, node) if node.kind.is_directory:
+            return LiveDirectory(remote, number, [], at=change)
+        case HistoryOf() | SavesOf():
+            return HistoryDirectory(history, view)
+        case _:
+            raise NotADirectory("only directories can be listed")
 
 
 class OpenDirectories:

@@ -91,6 +91,7 @@ class Follower:
         if parent is not None:
             self._volume.directories.changed(parent.number)
             parent.stale = True
+            parent.names = None
             found.append(ForgetEntry(parent.number, names.from_wire(event.name)))
             found.append(ForgetInode(parent.number, attributes_only=True))
         inode = self._volume.inodes.of_node(event.node)
@@ -105,6 +106,7 @@ class Follower:
         for inode in self._volume.inodes:
             if not inode.is_live:
                 continue
+            inode.names = None
             if inode.parent:
                 await self._kernel.forget(ForgetEntry(inode.parent, inode.name))
             await self._kernel.forget(_outdated(inode))

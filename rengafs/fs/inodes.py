@@ -6,14 +6,15 @@ the kernel goes on calling it by the temporary's inode (POSIX's rule). The table
 remembers that this inode *stands for* the other id, for as long as the kernel knows either.
 
 Version ids are of the same id space, so a saved version's inode number is its id. The
-directories of ``.versions/`` are not in the catalog; they get numbers far above all ids.
+directories of ``.versions/`` are not in the catalog; they get numbers far above all ids,
+and so does everything in a view of the past, where one node shows as often as asked for.
 
 Nothing here awaits: each method is atomic on the trio thread.
 """
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -23,8 +24,11 @@ from rengafs.protocol.records import ROOT, Node, Version
 if TYPE_CHECKING:
     from rengafs.fs.contents import Content
 
+KNOWN_NAMES = 10_000
+"""Of one directory, at the most."""
+
 FIRST_VIEW = 1 << 62
-"""Numbers from here on are directories of ``.versions/``; ids never come this far."""
+"""Numbers from here on are views below ``.versions/``; ids never come this far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,8 @@ class HistoryOf:
     """``.versions/`` of a directory: the names that it has or had."""
 
     directory: int
+    of_bucket: bool = field(default=False, compare=False)
+    """Whether the directory is a bucket: labels and the guide are listed there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,26 @@ class Saved:
     version: Version
 
 
-View = HistoryOf | SavesOf | Saved
+@dataclass(frozen=True, slots=True)
+class Past:
+    """A node as it was as of a change: ``.versions/@MOMENT``, or anything below it."""
+
+    change: int
+    id: int
+    """Of the node."""
+    node: Node = field(compare=False, repr=False)
+    top: bool = False
+    """Whether it is ``@MOMENT`` itself: what that name stands for may move on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guide:
+    """``.versions/README.txt`` of a bucket."""
+
+    bucket: int
+
+
+View = HistoryOf | SavesOf | Saved | Past | Guide
 What = Node | View
 
 
@@ -64,6 +89,7 @@ class Inode:
         "handles",
         "lookups",
         "name",
+        "names",
         "number",
         "parent",
         "stale",
@@ -88,6 +114,24 @@ class Inode:
         self.parent = 0
         """Inode number of a directory where it was last seen; 0: nowhere."""
         self.name = b""
+        self.names: set[bytes] | None = None
+        """All names of a directory, where this mount has made them all: what is not among
+        them need not be looked up. None: not known, or too many."""
+
+    def lacks(self, name: bytes) -> bool:
+        """Whether a directory is known not to have *name*."""
+        return self.names is not None and name not in self.names
+
+    def names_changed(self, *, entered: bytes | None = None, left: bytes | None = None) -> None:
+        """Take in that a change of this mount's own has changed the names of a directory."""
+        if self.names is None:
+            return
+        if left is not None:
+            self.names.discard(left)
+        if entered is not None:
+            self.names.add(entered)
+        if len(self.names) > KNOWN_NAMES:
+            self.names = None
 
     @property
     def node(self) -> Node:

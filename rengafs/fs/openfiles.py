@@ -5,8 +5,9 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from rengafs.fs import guide
 from rengafs.fs.contents import Content, Contents, FileHandle
-from rengafs.fs.inodes import Inode, Inodes, Saved
+from rengafs.fs.inodes import Guide, Inode, Inodes, Past, Saved
 from rengafs.protocol.errors import IsADirectory, NotPermitted, RengafsError
 from rengafs.protocol.records import Kind, Node
 
@@ -66,8 +67,12 @@ class OpenFiles:
         return len(data)
 
     async def flush(self, handle: int) -> None:
-        """Commit what was written so far, or fail: at close of a descriptor, and at fsync."""
+        """Commit what was written so far, or fail: at close of a descriptor."""
         await self._by_number[handle].flush()
+
+    async def sync(self, handle: int) -> None:
+        """Commit what anybody has written to the file so far: at fsync, also of a reader."""
+        await self._by_number[handle].sync()
 
     async def release(self, handle: int) -> None:
         """Close the last descriptor of a handle."""
@@ -108,11 +113,21 @@ class OpenFiles:
         match inode.what:
             case Saved(version):
                 inode.content = content or self._contents.saved(version)
+            case Past(node=Node(kind=Kind.FILE) as node):
+                inode.content = content or self._contents.of(node, shares_inode=False)
+            case Guide(bucket):
+                inode.content = content or guide.content(self._contents, bucket)
+            case Past(node=node) if not node.kind.is_directory:
+                raise NotPermitted("this is not a file that the mount could open")
             case Node(kind=Kind.FILE) as node:
                 fits = content is not None and (content.is_dirty or content.version == node.version)
                 if not fits:
                     shares = content is not None and content.is_open
                     inode.content = self._contents.of(node, shares_inode=shares)
+                if not node.links:
+                    # Opened through /proc: its id may be that of the file that replaced it.
+                    assert inode.content is not None, "made if it did not fit"
+                    inode.content.abandon()
             case Node():
                 raise NotPermitted("this is not a file that the mount could open")
             case _:

@@ -236,7 +236,7 @@ class Operations(pyfuse3.Operations):
 
     @_request
     async def fsync(self, fh: FileHandleT, datasync: bool) -> None:
-        await self._volume.files.flush(fh)
+        await self._volume.files.sync(fh)
 
     @_request
     async def release(self, fh: FileHandleT) -> None:

@@ -11,9 +11,10 @@ from contextlib import AbstractAsyncContextManager
 from rengafs.client import calls
 from rengafs.client.drivers import TrioDriver
 from rengafs.protocol.errors import NotFound
-from rengafs.protocol.operations import Commit, Operation, Outcome
+from rengafs.protocol.operations import Commit, Operation, Outcome, SetAttributes
 from rengafs.protocol.records import (
     Entry,
+    Label,
     Node,
     Page,
     PastName,
@@ -41,20 +42,39 @@ class Remote:
         """Return who answers."""
         return await self._driver.run(calls.service())
 
-    async def node(self, number: int) -> Node:
-        """Return a node's attributes. Raises `NotFound`."""
-        return await self._driver.run(calls.node(number))
+    async def now_ms(self) -> int:
+        """Return the service's time, in milliseconds since 1970."""
+        return (await self.info()).now_ms
 
-    async def find(self, directory: int, name: str) -> Entry | None:
-        """Return the entry at a shown name, or None."""
+    async def node(self, number: int, *, at: int | None = None) -> Node:
+        """Return a node's attributes, now or as of a change. Raises `NotFound`."""
+        return await self._driver.run(calls.node(number, at=at))
+
+    async def find(self, directory: int, name: str, *, at: int | None = None) -> Entry | None:
+        """Return the entry at a shown name, now or as of a change; or None."""
         try:
-            return await self._driver.run(calls.entry(directory, name))
+            return await self._driver.run(calls.entry(directory, name, at=at))
         except NotFound:
             return None
 
-    async def page(self, directory: int, after: str, limit: int) -> Page:
-        """Return a page of a directory."""
-        return await self._driver.run(calls.entries(directory, after=after, limit=limit))
+    async def page(self, directory: int, after: str, limit: int, *, at: int | None = None) -> Page:
+        """Return a page of a directory, now or as of a change."""
+        return await self._driver.run(calls.entries(directory, after=after, limit=limit, at=at))
+
+    async def change_at(self, at_ms: int) -> int:
+        """Return the last change until a moment; 0 where there was none."""
+        return (await self._driver.run(calls.moment(at_ms))).change
+
+    async def labels(self, node: int) -> list[Label]:
+        """Return the labels of the bucket where a node stands."""
+        return await self._driver.run(calls.labels(node))
+
+    async def find_label(self, node: int, name: str) -> Label | None:
+        """Return a label of the bucket where a node stands, or None."""
+        try:
+            return await self._driver.run(calls.label(node, name))
+        except NotFound:
+            return None
 
     async def history(self, directory: int, name: str) -> list[Version]:
         """Return all saves ever current under a name, oldest first."""
@@ -66,6 +86,15 @@ class Remote:
             after = page.next
             if not after:
                 return versions
+
+    async def saved_at(self, directory: int, name: str, at_ms: int) -> list[Version]:
+        """Return the saves under a name of one millisecond, in order. Raises `NotFound`."""
+        flow = calls.history(directory, name, limit=10_000, from_ms=at_ms, until_ms=at_ms)
+        return (await self._driver.run(flow)).versions
+
+    async def past_name(self, directory: int, name: str) -> PastName:
+        """Return one name that a directory has or had. Raises `NotFound`."""
+        return await self._driver.run(calls.past_name(directory, name))
 
     async def past_names(self, directory: int) -> list[PastName]:
         """Return all names that a directory has or had."""
@@ -91,13 +120,24 @@ class Remote:
         return await self._driver.run(calls.apply_one(operation, client=self.client))
 
     async def commit(
-        self, operation: Commit, payload: Callable[[], AsyncIterator[bytes]]
+        self,
+        operation: Commit,
+        payload: Callable[[], AsyncIterator[bytes]],
+        *,
+        before: SetAttributes | None = None,
     ) -> Outcome:
-        """Commit; a small payload in one piece, a large one streamed."""
+        """Commit; a small payload in one piece, a large one streamed. *before*, set attributes."""
         if operation.payload <= SMALL_BYTES:
             data = b"".join([piece async for piece in payload()])
-            flow = calls.apply_one(operation, data, client=self.client)
-            return await self._driver.run(flow)
+            first = [] if before is None else [before]
+            outcomes = await self._driver.run(
+                calls.apply([*first, (operation, data)], client=self.client)
+            )
+            for outcome in outcomes:
+                calls.good(outcome)
+            return outcomes[-1]
+        if before is not None:
+            await self.change(before)
         flow = calls.commit(operation, payload, client=self.client)
         # A long transfer may take as long as it needs; each wait for bytes stays bounded.
         return await self._driver.run(flow, patience_seconds=float("inf"))

@@ -12,28 +12,29 @@ an open directory           the kernel reads one at a time under its inode lock
 """
 
 import os
-import stat as st
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 
+import msgspec
 import trio
 
-from rengafs.fs import attributes, xattrs
+from rengafs.fs import attributes, entering, xattrs
 from rengafs.fs.attributes import Stat
 from rengafs.fs.contents import Contents
-from rengafs.fs.directories import HistoryDirectory, LiveDirectory, OpenDirectories, Row
-from rengafs.fs.history import History
-from rengafs.fs.inodes import HistoryOf, Inode, Inodes, What
+from rengafs.fs.directories import LiveDirectory, OpenDirectories, Row, directory_of_view
+from rengafs.fs.entering import VERSIONS
+from rengafs.fs.history import History, history_of
+from rengafs.fs.inodes import Inode, Inodes, Past, What
 from rengafs.fs.openfiles import Opened, OpenFiles
 from rengafs.fs.remote import Remote
 from rengafs.fs.requests import Caller, Changes, VolumeOptions
 from rengafs.protocol import names
 from rengafs.protocol.errors import (
-    AlreadyExists,
     IsADirectory,
     NameTooLong,
     NotADirectory,
     NotFound,
-    NotPermitted,
     NotSupported,
     ReadOnly,
     RengafsError,
@@ -42,14 +43,10 @@ from rengafs.protocol.operations import (
     Link,
     MakeBucket,
     MakeDirectory,
-    MakeFile,
-    MakeSpecial,
-    MakeSymlink,
     Operation,
     RemoveDirectory,
     RemoveXattr,
     Rename,
-    SetAttributes,
     SetXattr,
     Unlink,
 )
@@ -62,9 +59,6 @@ LOST_SECONDS = 1.0
 HISTORY_SECONDS = 1.0
 """How long a name under ``.versions/`` is believed: the feed does not speak of those."""
 USAGE_SECONDS = 1.0
-MAX_SYMLINK = 4095
-
-_VERSIONS = names.VERSIONS.encode()
 
 
 class Volume:
@@ -94,9 +88,11 @@ class Volume:
             raise NameTooLong(f"a name has {len(name)} bytes; 255 are the most")
         if not isinstance(directory.what, Node):
             return self.inodes.add(await self._history.find(directory.what, name))
-        if name == _VERSIONS:
-            return self.inodes.add(HistoryOf(directory.node.id))
-        if _hidden(directory, name):
+        if name == VERSIONS:
+            return self.inodes.add(history_of(directory.node))
+        if entering.cannot_exist(directory, name):
+            return None
+        if self.feed_is_live and directory.lacks(name):
             return None
         entry = await self._remote.find(directory.node.id, names.to_wire(name))
         if entry is None:
@@ -111,34 +107,16 @@ class Volume:
     async def make_directory(self, parent: int, name: bytes, mode: int, caller: Caller) -> Inode:
         """Make a directory; at the top, a bucket."""
         directory = self._writable_directory(parent, name)
-        bits = mode & 0o7777
-        operation: Operation
-        if directory.number == ROOT:
-            operation = MakeBucket(
-                name=names.to_wire(name), backend=self._options.backend, mode=bits
-            )
-        else:
-            if directory.node.mode & st.S_ISGID:
-                bits |= st.S_ISGID
-            uid, gid = self._owners(directory.node, caller)
-            operation = MakeDirectory(
-                parent=directory.node.id, name=names.to_wire(name), mode=bits, uid=uid, gid=gid
-            )
+        operation = entering.directory(
+            directory.node, name, mode, self._owners(directory, caller), self._options.backend
+        )
         return await self._make(directory, name, operation)
 
     async def make_symlink(self, parent: int, name: bytes, target: bytes, caller: Caller) -> Inode:
         """Make a symbolic link."""
         directory = self._writable_directory(parent, name, files=True)
-        if len(target) > MAX_SYMLINK:
-            raise NameTooLong(f"a link's target has {len(target)} bytes; 4095 are the most")
-        uid, gid = self._owners(directory.node, caller)
-        operation = MakeSymlink(
-            parent=directory.node.id,
-            name=names.to_wire(name),
-            target=names.to_wire(target),
-            uid=uid,
-            gid=gid,
-        )
+        owners = self._owners(directory, caller)
+        operation = entering.symlink(directory.node, name, target, owners)
         return await self._make(directory, name, operation)
 
     async def make_node(
@@ -146,32 +124,13 @@ class Volume:
     ) -> Inode:
         """Make an empty file, FIFO, socket or device node."""
         directory = self._writable_directory(parent, name, files=True)
-        uid, gid = self._owners(directory.node, caller)
-        kind = attributes.kind_of(mode)
-        operation: Operation
-        if kind is Kind.FILE:
-            operation = MakeFile(
-                parent=directory.node.id,
-                name=names.to_wire(name),
-                mode=mode & 0o7777,
-                uid=uid,
-                gid=gid,
-            )
-        else:
-            operation = MakeSpecial(
-                parent=directory.node.id,
-                name=names.to_wire(name),
-                kind=kind,
-                mode=mode & 0o7777,
-                device=device,
-                uid=uid,
-                gid=gid,
-            )
+        owners = self._owners(directory, caller)
+        operation = entering.node(directory.node, name, mode, device, owners)
         return await self._make(directory, name, operation)
 
     async def link(self, number: int, parent: int, name: bytes) -> Inode:
         """Give a file another name in its bucket."""
-        inode = self._writable(number)
+        inode = self._named(number)
         directory = self._writable_directory(parent, name, files=True)
         operation = Link(node=inode.node.id, parent=directory.node.id, name=names.to_wire(name))
         return await self._make(directory, name, operation)
@@ -181,16 +140,16 @@ class Volume:
         directory = self._writable_directory(parent)
         operation = Unlink(parent=directory.node.id, name=names.to_wire(name))
         outcome = await self._remote.change(operation)
-        self._left(directory, outcome.node)
+        self._left(directory, name, outcome.node)
 
     async def remove_directory(self, parent: int, name: bytes) -> None:
         """Remove an empty directory or bucket."""
         directory = self._writable_directory(parent)
-        if name == _VERSIONS:
+        if name == VERSIONS:
             raise ReadOnly("history can't be removed")
         operation = RemoveDirectory(parent=directory.node.id, name=names.to_wire(name))
         outcome = await self._remote.change(operation)
-        self._left(directory, outcome.node)
+        self._left(directory, name, outcome.node)
 
     async def rename(
         self, parent: int, name: bytes, new_parent: int, new_name: bytes, flags: int
@@ -212,6 +171,8 @@ class Volume:
         outcome = await self._remote.change(operation)
         self._directory_changed(source)
         self._directory_changed(target)
+        source.names_changed(left=name if how != "exchange" else None)
+        target.names_changed(entered=new_name)
         moved = None if outcome.moved is None else self.inodes.of_node(outcome.moved)
         if moved is not None:
             moved.parent, moved.name = target.number, new_name
@@ -226,7 +187,6 @@ class Volume:
             old = self.inodes.of_node(now.id)
             if old is not None and old.content is not None:
                 old.content.abandon()
-                old.content = None
             self.inodes.replaced(moved, now)
             if moved.content is not None:
                 moved.content.belongs_to(now)
@@ -266,6 +226,8 @@ class Volume:
 
     def validity(self, what: What) -> float:
         """Return for how many seconds the kernel may believe what we say."""
+        if isinstance(what, Past) and not what.top:
+            return LIVE_SECONDS  # what was stays as it was
         if not isinstance(what, Node):
             return HISTORY_SECONDS
         return LIVE_SECONDS if self.feed_is_live else LOST_SECONDS
@@ -279,25 +241,26 @@ class Volume:
         """Set attributes; a new size makes a version unless a writer has the file open."""
         inode = self._writable(number)
         if changes.size is not None:
+            same = changes.size == self.stat(inode).size
             await self._truncate(inode, changes.size, handle)
-        mtime_ns = changes.mtime_ns
+            if same and handle is not None and changes.mtime_ns is None:
+                # ftruncate marks the time even if nothing is cut; no version will.
+                changes = replace(changes, mtime_ns=time.time_ns())
         content = inode.content
-        if mtime_ns is not None and content is not None and content.is_dirty:
-            # The commit that is to come carries it; sent now, that commit would undo it.
-            content.set_mtime(mtime_ns)
-            mtime_ns = None
-        wanted = (changes.mode, changes.uid, changes.gid, changes.atime_ns, mtime_ns)
-        if any(value is not None for value in wanted) and inode.node.links:
-            operation = SetAttributes(
-                node=inode.node.id,
-                mode=None if changes.mode is None else changes.mode & 0o7777,
-                uid=changes.uid,
-                gid=changes.gid,
-                atime_ns=changes.atime_ns,
-                mtime_ns=mtime_ns,
-            )
-            await self._change(inode, operation)
+        if content is not None and content.is_dirty:
+            # The commit that is to come carries them; sent now, it would undo the time.
+            content.defer(changes)
+            inode.what = changes.applied(inode.node, time.time_ns())
+        else:
+            await self._set(inode, changes)
         return self.stat(inode)
+
+    async def _set(self, inode: Inode, changes: Changes) -> None:
+        if not inode.node.links:
+            # Without a name it is this mount's alone, and its id may be another file's.
+            inode.what = changes.applied(inode.node, time.time_ns())
+        elif operation := changes.operation(inode.node.id):
+            await self._change(inode, operation)
 
     async def _truncate(self, inode: Inode, size: int, handle: int | None) -> None:
         if inode.node.kind is not Kind.FILE:
@@ -305,16 +268,24 @@ class Volume:
         if handle is not None:
             await self.files.get(handle).truncate(size)
             return
-        opened = self.files.attach(inode, os.O_WRONLY)
+        shared = inode.content is not None and inode.content.is_dirty
+        # Where another has bytes to save, the cut goes with them: a commit of ours would
+        # show half of a save. Without the right to write, a handle commits nothing.
+        opened = self.files.attach(inode, os.O_RDONLY if shared else os.O_WRONLY)
         try:
-            await opened.truncate(size)
-            await opened.flush()
+            if shared:
+                await opened.content.truncate(size)
+            else:
+                await opened.truncate(size)
+                await opened.flush()
         finally:
             await self.files.detach(opened)
 
     async def read_link(self, number: int) -> bytes:
         """Return the target of a symbolic link."""
-        return names.from_wire(self.inodes.get(number).node.target)
+        what = self.inodes.get(number).what
+        assert isinstance(what, Node | Past), "only these are symbolic links"
+        return names.from_wire(what.node.target if isinstance(what, Past) else what.target)
 
     async def usage(self) -> Usage:
         """Return how much there is; asked for once a second at most."""
@@ -339,14 +310,14 @@ class Volume:
 
     async def set_xattr(self, number: int, name: bytes, value: bytes) -> None:
         """Set an extended attribute of the ``user.`` kind."""
-        inode = self._writable(number)
+        inode = self._named(number)
         wire = xattrs.check_settable(names.to_wire(name))
         operation = SetXattr(node=inode.node.id, name=wire, value=value)
         await self._change(inode, operation)
 
     async def remove_xattr(self, number: int, name: bytes) -> None:
         """Remove an extended attribute."""
-        inode = self._writable(number)
+        inode = self._named(number)
         wire = xattrs.check_settable(names.to_wire(name))
         await self._change(inode, RemoveXattr(node=inode.node.id, name=wire))
 
@@ -357,15 +328,9 @@ class Volume:
     ) -> tuple[Inode, Opened]:
         """Make a file and open it; without O_EXCL, open the one that is there."""
         directory = self._writable_directory(parent, name, files=True)
-        uid, gid = self._owners(directory.node, caller)
-        operation = MakeFile(
-            parent=directory.node.id,
-            name=names.to_wire(name),
-            mode=mode & 0o7777,
-            uid=uid,
-            gid=gid,
-            exclusive=bool(flags & os.O_EXCL),
-        )
+        owners = self._owners(directory, caller)
+        exclusive = bool(flags & os.O_EXCL)
+        operation = entering.file(directory.node, name, mode, owners, exclusive=exclusive)
         inode = await self._make(directory, name, operation)
         try:
             return inode, await self.files.open(inode, flags)
@@ -379,18 +344,27 @@ class Volume:
         if flags & os.O_ACCMODE != os.O_RDONLY or flags & os.O_TRUNC:
             self._writable(number)
         await self._refresh(inode)
-        return await self.files.open(inode, flags)
+        opened = await self.files.open(inode, flags)
+        if (
+            flags & os.O_TRUNC
+            and not self.stat(inode).size
+            and not (inode.content and inode.content.is_dirty)
+        ):
+            # It was empty: no version is made, but `: > stamp` is to renew the stamp.
+            await self._set(inode, Changes(mtime_ns=time.time_ns()))
+        return opened
 
     def open_directory(self, number: int) -> int:
         """Open a directory, of the live tree or of history."""
         inode = self.inodes.get(number)
         if not isinstance(inode.what, Node):
-            return self.directories.open(inode, HistoryDirectory(self._history, inode.what))
+            opened = directory_of_view(self._remote, self._history, inode.what)
+            return self.directories.open(inode, opened)
         if not inode.node.kind.is_directory:
             raise NotADirectory("only directories can be listed")
         extra: list[Row] = []
         if self._options.show_versions:
-            extra.append((_VERSIONS, HistoryOf(inode.node.id)))
+            extra.append((VERSIONS, history_of(inode.node)))
         return self.directories.open(inode, LiveDirectory(self._remote, inode.node.id, extra))
 
     # --- helpers of the above ---------------------------------------------------------
@@ -401,6 +375,9 @@ class Volume:
         inode.checked = trio.current_time()
         return inode
 
+    def _owners(self, directory: Inode, caller: Caller) -> entering.Owners:
+        return entering.owners(directory.node, caller, self._options.owner)
+
     async def _change(self, inode: Inode, operation: Operation) -> None:
         outcome = await self._remote.change(operation)
         if outcome.node is not None:
@@ -409,11 +386,16 @@ class Volume:
     async def _make(self, directory: Inode, name: bytes, operation: Operation) -> Inode:
         outcome = await self._remote.change(operation)
         assert outcome.node is not None, "the protocol promises the node that was made"
-        self._directory_changed(directory)
-        return self._entered(directory, name, outcome.node)
+        self._directory_changed(directory, outcome.node)
+        directory.names_changed(entered=name)
+        made = self._entered(directory, name, outcome.node)
+        if isinstance(operation, MakeDirectory | MakeBucket):
+            made.names = set()  # new, so empty
+        return made
 
-    def _left(self, directory: Inode, node: Node | None) -> None:
-        self._directory_changed(directory)
+    def _left(self, directory: Inode, name: bytes, node: Node | None) -> None:
+        self._directory_changed(directory, node)
+        directory.names_changed(left=name)
         if node is None:
             return
         inode = self.inodes.of_node(node.id)
@@ -432,10 +414,20 @@ class Volume:
         if inode.content is not None and inode.node.links <= 1:
             inode.content.abandon()
 
-    def _directory_changed(self, directory: Inode) -> None:
+    def _directory_changed(self, directory: Inode, why: Node | None = None) -> None:
+        """Take in that a change of ours has changed a directory; *why*, its times are those of."""
         self.directories.changed(directory.number)
-        # Its times have changed with its entries.
-        directory.stale = True
+        if why is None:
+            directory.stale = True
+        else:
+            at_ns = why.ctime_ns
+            links = directory.node.links
+            if why.kind.is_directory:
+                links += 1 if why.links else -1
+            node = msgspec.structs.replace(
+                directory.node, links=links, mtime_ns=at_ns, ctime_ns=at_ns
+            )
+            directory.learn(node)
 
     async def _refresh(self, inode: Inode) -> None:
         """Ask the service for the node again where what we know may be old."""
@@ -464,38 +456,22 @@ class Volume:
             raise ReadOnly("this mount is read-only")
         return inode
 
+    def _named(self, number: int) -> Inode:
+        """Return the inode if it may be changed, and has a name by which others know it."""
+        inode = self._writable(number)
+        if not inode.node.links:
+            # Its id may be that of the file that replaced it.
+            raise NotFound("the file has been deleted, and is only open still")
+        return inode
+
     def _writable_directory(
         self, number: int, new_name: bytes | None = None, *, files: bool = False
     ) -> Inode:
         """Return the directory if an entry of it may change, and be called *new_name*."""
         inode = self._writable(number)
-        if new_name is None:
-            return inode
-        if new_name == _VERSIONS:
-            raise AlreadyExists(f"{names.VERSIONS!r} is the history of the directory")
-        if number == ROOT:
-            if files:
-                raise NotPermitted("only buckets stand at the top: make a directory first")
-            if new_name.startswith(b"."):
-                raise NotPermitted("the name of a bucket doesn't begin with a dot")
-        names.check_component(new_name)
+        if new_name is not None:
+            entering.check_new_name(inode, new_name, files=files)
         return inode
-
-    def _owners(self, parent: Node, caller: Caller) -> tuple[int | None, int | None]:
-        """Return uid and gid to store for a new node: None for those of the mount's owner."""
-        owner = self._options.owner
-        gid = caller.gid
-        if parent.mode & st.S_ISGID:
-            gid = owner.gid if parent.gid is None else parent.gid
-        return (
-            None if caller.uid == owner.uid else caller.uid,
-            None if gid == owner.gid else gid,
-        )
 
 
 _RENAMES = {0: "replace", 1: "noreplace", 2: "exchange"}
-
-
-def _hidden(directory: Inode, name: bytes) -> bool:
-    """Whether a name can't exist: at the top, one with a dot. File managers ask all day."""
-    return directory.number == ROOT and name.startswith(b".")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from rengafs.fs.inodes import Saved, What
+from rengafs.fs.inodes import Past, Saved, What
 from rengafs.fs.remote import Remote
 from rengafs.protocol import moments
 from rengafs.protocol.errors import NoSuchAttribute, NotPermitted, NotSupported
@@ -24,7 +24,7 @@ _OF_VERSION: dict[str, Callable[[Version], str]] = {
 def listed(what: What) -> list[str]:
     """Return the names that listxattr gives."""
     match what:
-        case Node() as node:
+        case (Node() as node) | Past(node=node):
             shown = [f"{PREFIX}id", *node.xattrs]
             if node.version is not None:
                 shown += _OF_VERSION
@@ -42,7 +42,7 @@ def listed(what: What) -> list[str]:
 async def get(remote: Remote, what: What, name: str) -> bytes:
     """Return one attribute. Raises `NoSuchAttribute`."""
     match what:
-        case Node() as node:
+        case (Node() as node) | Past(node=node):
             return await _of_node(remote, node, name)
         case Saved(version):
             if name == f"{PREFIX}id":

@@ -15,11 +15,29 @@ import msgspec
 from rengafs.protocol import errors, frames
 from rengafs.protocol.messages import Body, Reply, Request
 from rengafs.protocol.operations import Operation, Outcome
+from rengafs.protocol.queries import (
+    At,
+    Compare,
+    FindEntry,
+    FindPath,
+    LastPath,
+    ListEntries,
+    ListPage,
+    LogOf,
+    Named,
+    NameHistory,
+    Since,
+    When,
+)
 from rengafs.protocol.records import (
+    Difference,
     Entry,
+    Label,
+    Log,
     Moment,
     Node,
     Page,
+    PastName,
     PastNames,
     Read,
     ServiceInfo,
@@ -203,62 +221,6 @@ class Metadata(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     labels: list[str] | None = None
 
 
-class At(msgspec.Struct, frozen=True, kw_only=True):
-    """``at``: the change whose view is meant; None is now."""
-
-    at: int | None = None
-
-
-class ListEntries(msgspec.Struct, frozen=True, kw_only=True):
-    """A page of a directory."""
-
-    at: int | None = None
-    after: str = ""
-    """The shown name behind which the page begins; it may have left the directory since."""
-    limit: int = 1000
-
-
-class FindEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One shown name of a directory."""
-
-    name: str
-    at: int | None = None
-
-
-class FindPath(msgspec.Struct, frozen=True, kw_only=True):
-    """A path of shown names from the root: ``bucket/dir/file``."""
-
-    path: str
-    at: int | None = None
-
-
-class NameHistory(msgspec.Struct, frozen=True, kw_only=True):
-    """The history of one shown name of a directory."""
-
-    name: str
-    after: str = ""
-    limit: int = 1000
-
-
-class ListPage(msgspec.Struct, frozen=True, kw_only=True):
-    """A page of anything."""
-
-    after: str = ""
-    limit: int = 1000
-
-
-class When(msgspec.Struct, frozen=True, kw_only=True):
-    """A moment, in milliseconds since 1970."""
-
-    at_ms: int
-
-
-class Since(msgspec.Struct, frozen=True, kw_only=True):
-    """The last change that the client knows."""
-
-    since: int = 0
-
-
 # --- the original API: control plane, data plane, explorer ----------------------------
 
 BACKENDS = Endpoint(
@@ -405,6 +367,48 @@ PAST_NAMES = Endpoint(
     "Every name that a directory has or had.",
     PastNames,
     query=ListPage,
+)
+PAST_NAME = Endpoint(
+    "past_name",
+    "GET",
+    f"{FS}/node/{{node}}/past/name",
+    "One name that a directory has or had.",
+    PastName,
+    query=Named,
+)
+LABELS = Endpoint(
+    "labels",
+    "GET",
+    f"{FS}/node/{{node}}/labels",
+    "The labels of the bucket where a node stands, by their moments.",
+    list[Label],
+)
+LABEL = Endpoint(
+    "label",
+    "GET",
+    f"{FS}/node/{{node}}/label",
+    "One label of the bucket where a node stands.",
+    Label,
+    query=Named,
+)
+DIFFERENCES = Endpoint(
+    "differences",
+    "GET",
+    f"{FS}/differences",
+    "In what a path differs between two changes.",
+    list[Difference],
+    query=Compare,
+)
+LOG = Endpoint(
+    "log", "GET", f"{FS}/log", "What happened to a path, and to all below it.", Log, query=LogOf
+)
+LAST = Endpoint(
+    "last",
+    "GET",
+    f"{FS}/last",
+    "The last change as of which a path was whole that has been deleted.",
+    Moment,
+    query=LastPath,
 )
 VERSION = Endpoint("version", "GET", f"{FS}/version/{{version}}", "One version.", Version)
 CONTENT: Endpoint[bytes] = Endpoint(

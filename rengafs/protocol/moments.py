@@ -10,6 +10,8 @@ import re
 
 from rengafs.protocol.errors import BadRequest
 
+STAMP_LENGTH = len("2026-11-23T051233.123Z")
+
 _STAMP = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d)(\d\d)(\d\d)\.(\d{3})Z")
 
 
@@ -19,28 +21,44 @@ def stamp(moment_ms: int) -> str:
     return f"{at:%Y-%m-%dT%H%M%S}.{moment_ms % 1000:03d}Z"
 
 
-def parse(text: str, *, zone: dt.tzinfo = dt.UTC) -> int:
+def parse(text: str, *, zone: dt.tzinfo | None = dt.UTC) -> int:
     """Return the last millisecond that *text* names: of a day, a minute, a second.
 
     Takes ISO 8601, and the stamps of `stamp`. "As it was on the 23rd" means at its end, so
-    that what was saved on that day is seen. Without an offset, *zone* is meant.
+    that what was saved on that day is seen. Without an offset, *zone* is meant; None is
+    the local zone of this process.
 
     Raises `BadRequest` for anything else.
+    """
+    return parse_span(text, zone=zone)[1]
+
+
+def parse_span(text: str, *, zone: dt.tzinfo | None = dt.UTC) -> tuple[int, int]:
+    """Return the first and the last millisecond that *text* names, as `parse` reads it.
+
+    A span whose first millisecond is still to come is in the future; today is not.
     """
     text = text.strip()
     if match := _STAMP.fullmatch(text):
         year, month, day, hour, minute, second, milli = map(int, match.groups())
-        return _milliseconds(_at(text, year, month, day, hour, minute, second)) + milli
+        exact = _milliseconds(_at(text, year, month, day, hour, minute, second)) + milli
+        return exact, exact
     try:
         at = dt.datetime.fromisoformat(text)
-    except ValueError:
+        # The end is reckoned on the clock on the wall: a day may have 23 or 25 hours.
+        first, end = (_in_zone(when, zone) for when in (at, at + _span(text)))
+        return _milliseconds(first), _milliseconds(end) - 1
+    except (ValueError, OverflowError):
         raise BadRequest(
             f"{text!r} is not a moment; write 2026-11-23, 2026-11-23T05:00 or "
             "2026-11-23T05:00:00.123+01:00"
         ) from None
-    if at.tzinfo is None:
-        at = at.replace(tzinfo=zone)
-    return _milliseconds(at + _span(text)) - 1
+
+
+def _in_zone(at: dt.datetime, zone: dt.tzinfo | None) -> dt.datetime:
+    if at.tzinfo is not None:
+        return at
+    return at.astimezone() if zone is None else at.replace(tzinfo=zone)
 
 
 def _at(text: str, *fields: int) -> dt.datetime:

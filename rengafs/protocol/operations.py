@@ -167,6 +167,8 @@ class Commit(_Operation, frozen=True, kw_only=True, tag="commit"):
     """Checked before anything is stored, if given."""
     mtime_ns: int | None = None
     """The time of the last write; None: the service's now."""
+    atime_ns: int | None = None
+    """Set with it; None leaves."""
     handle: str = ""
     """Names the open file. A later commit of the same handle supersedes its earlier one."""
     only_if_base: bool = False
@@ -176,10 +178,50 @@ class Commit(_Operation, frozen=True, kw_only=True, tag="commit"):
 
 
 class Clone(_Operation, frozen=True, kw_only=True, tag="clone"):
-    """A new file with the content of *source* (a file or one version), without moving bytes."""
+    """A copy of *source*, without moving bytes; it has a history of its own.
+
+    *source* is a file, one version, a directory with all that is in it, or a bucket, which
+    is cloned to a new one among the buckets.
+    """
 
     source: int
     parent: int
+    name: str
+    at: int | None = None
+    """Copy it as it was as of this change; None: as it is. Not for a version."""
+
+
+class Restore(_Operation, frozen=True, kw_only=True, tag="restore"):
+    """Make a path, with all below it, what it was, in one change.
+
+    What is deleted comes back with its id and its history; what has other content gets the
+    old one as a new version; what came to be since stays. Raises `NotFound` for a path that
+    was not there then, `AlreadyExists` where something of another kind is in the way.
+    """
+
+    path: str
+    """``bucket/dir/file``, of shown names."""
+    at: int
+    """The change as of which."""
+
+
+class PutLabel(_Operation, frozen=True, kw_only=True, tag="label"):
+    """Name a moment of a bucket; a label of that name is moved.
+
+    Raises `InvalidName` for what reads as a moment or can't be a name, `BadRequest` for a
+    moment to come or before the bucket was made.
+    """
+
+    bucket: int
+    name: str
+    at_ms: int | None = None
+    """None: now."""
+
+
+class DropLabel(_Operation, frozen=True, kw_only=True, tag="unlabel"):
+    """Take a label away. What it named stays in history. Raises `NotFound`."""
+
+    bucket: int
     name: str
 
 
@@ -198,6 +240,9 @@ Operation = (
     | RemoveXattr
     | Commit
     | Clone
+    | Restore
+    | PutLabel
+    | DropLabel
 )
 
 
@@ -214,6 +259,8 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Of a rename: the id of the node that stood at the old name."""
     replaced: int | None = None
     """Of a rename: the id of the node that lost its last name by it."""
+    restored: int = 0
+    """Of a restore or a clone: entries that were made, brought back or changed."""
     problem: Problem | None = None
 
 

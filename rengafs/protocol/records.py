@@ -45,7 +45,8 @@ class Node(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     size: int = 0
     """Bytes of content; of a symlink's target; 0 for directories."""
     links: int = 1
-    """Names that the node has now. 0: it has been deleted."""
+    """Names that the node has now; of a directory 2, and one more for each subdirectory.
+    0: it has been deleted."""
     uid: int | None = None
     """Owner once set by chown; else whoever mounts."""
     gid: int | None = None
@@ -142,6 +143,70 @@ class PastNames(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     next: str = ""
 
 
+class Label(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A name for a moment of a bucket: ``.versions/@NAME/``."""
+
+    bucket: int
+    name: str
+    at_ms: int
+    """The moment that was named."""
+    change: int
+    """The last change until then: what the view shows."""
+    author: str = ""
+    created_ms: int = 0
+    """When the label was put."""
+
+
+class Difference(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One thing in which two states of a path differ."""
+
+    path: str
+    """Below the path that was compared; empty: itself."""
+    how: str
+    """``added``, ``removed``, ``changed`` (other content), ``replaced`` (of another kind),
+    ``attributes`` (mode, owner, xattrs)."""
+    kind: Kind
+    """After; of what was removed, before."""
+    before: int | None = None
+    """Version, of a file that was there before and saved."""
+    after: int | None = None
+    size_before: int = 0
+    size_after: int = 0
+
+
+class LogEntry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What one change did to one file or directory."""
+
+    change: int
+    at_ms: int
+    what: str
+    """``made``, ``saved``, ``replaced`` (saved by a rename over it), ``renamed``,
+    ``deleted``, ``linked``, ``unlinked``, ``attributes``, ``restored``, ``cloned``,
+    ``labelled``, ``unlabelled``."""
+    action: str
+    """The operation, or ``apply`` for several in one change."""
+    node: int
+    kind: Kind
+    path: str
+    """``bucket/dir/file`` by the directory's present name; of a rename, the new path."""
+    source: str = ""
+    """Of a rename: the old path."""
+    author: str = ""
+    host: str = ""
+    version: int | None = None
+    size: int | None = None
+    """Bytes that were saved."""
+    label: str = ""
+
+
+class Log(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A piece of a log, newest first."""
+
+    entries: list[LogEntry]
+    next: int = 0
+    """What to give as ``before`` for the next piece; 0 at the end."""
+
+
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """How much there is, and how much more there may be. Bytes; None: not known."""
 
@@ -160,7 +225,8 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     what: str
     """``entered``: *node* now stands at (*parent*, *name*). ``left``: no longer.
     ``saved``: *node* has the new *version*. ``attributes``: *node*'s were set.
-    ``made`` and ``gone``: *node* came to be, or lost its last name."""
+    ``made`` and ``gone``: *node* came to be, or lost its last name.
+    ``labelled`` and ``unlabelled``: the bucket *node* has, or lost, the label *name*."""
     node: int
     bucket: int = 0
     parent: int = 0

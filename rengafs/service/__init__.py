@@ -4,6 +4,7 @@
 `run`             `serve`: a service's life, from its options to its end
 `place`           the data directory: whose it is, what lies where
 `listening`       sockets: a port or a Unix socket
+`trickles`        connections, and bodies that come byte by byte
 `leaving`         an embedded service leaves after its last user
 `tokens`          `create_token` and the like, without a service
 `app`             `create_app`: endpoints to handlers

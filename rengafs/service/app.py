@@ -16,7 +16,7 @@ from rengafs.backends.base import Backend
 from rengafs.catalog.catalog import Catalog
 from rengafs.protocol import endpoints
 from rengafs.protocol.endpoints import ALL, STORAGE, Endpoint
-from rengafs.service import applying, contents, original, tree
+from rengafs.service import applying, contents, original, past, tree
 from rengafs.service.authority import Authority
 from rengafs.service.boundary import Boundary, raise_ours
 from rengafs.service.calls import Call, answer, open_call
@@ -52,6 +52,12 @@ def handlers() -> dict[str, Handler]:
         endpoints.PATH: tree.path,
         endpoints.HISTORY: tree.history,
         endpoints.PAST_NAMES: tree.past_names,
+        endpoints.PAST_NAME: past.past_name,
+        endpoints.DIFFERENCES: past.differences,
+        endpoints.LOG: past.log,
+        endpoints.LAST: past.last,
+        endpoints.LABELS: past.labels,
+        endpoints.LABEL: past.label,
         endpoints.VERSION: tree.version,
         endpoints.CONTENT: contents.content,
         endpoints.READ: contents.read_many,
@@ -69,7 +75,7 @@ def create_app(catalog: Catalog, backends: Mapping[str, Backend], *, version: st
     Its `Parts` are at ``app.state.parts``. Closing catalog and hub is the caller's.
     """
     hub = Hub(lambda: parts.read(Catalog.last_change))
-    authority = Authority(catalog.identity.secret, catalog.holder)
+    authority = Authority(catalog.identity.secret)
     parts = Parts(catalog, backends, authority, hub, version)
     known = handlers()
     # One route for each address: a route of another method would hide the 405.
@@ -90,7 +96,7 @@ def create_app(catalog: Catalog, backends: Mapping[str, Backend], *, version: st
 
 def _route(parts: Parts, endpoint: Endpoint[Any], handler: Handler) -> Route:
     async def respond(request: Request) -> Response:
-        return await handler(parts, await open_call(request, endpoint, parts.authority))
+        return await handler(parts, await open_call(request, endpoint, parts))
 
     return Route(_starlette_path(endpoint.path), respond, methods=[endpoint.method])
 

@@ -13,7 +13,14 @@ from starlette.responses import Response
 from rengafs.catalog.applying import Staged, skipped
 from rengafs.catalog.catalog import Catalog
 from rengafs.catalog.values import Actor
-from rengafs.protocol.errors import BadRequest, BodyMismatch, NoSpace, RengafsError, Unavailable
+from rengafs.protocol.errors import (
+    BadRequest,
+    BodyMismatch,
+    NoSpace,
+    RengafsError,
+    TooLarge,
+    Unavailable,
+)
 from rengafs.protocol.frames import Line, Parser, Piece
 from rengafs.protocol.operations import Apply, Commit, Operation, Outcome
 from rengafs.service import storing
@@ -21,6 +28,8 @@ from rengafs.service.calls import Call, answer, decode, read_json
 from rengafs.service.parts import Parts
 
 MAX_OPERATIONS = 10_000
+MAX_LINES = 64 << 20
+"""Bytes of all frames' lines, which are kept until they are carried out."""
 AT_ONCE = 256
 """Operations in one transaction: others wait for it, so it stays short."""
 
@@ -48,7 +57,11 @@ async def apply(parts: Parts, call: Call) -> Response:
         raise BadRequest("the body is empty; its first frame says whether it is atomic")
     head = decode(first.json, Apply)
     batch = _Batch(parts, call.actor(head.client), head.atomic)
+    lines = 0
     while (line := await frames.line()) is not None:
+        lines += len(line.json)
+        if lines > MAX_LINES:
+            raise TooLarge(f"the lines of a request have at most {MAX_LINES} bytes together")
         await batch.add(decode(line.json, Operation), line.payload, frames.payload(line.payload))
     return answer(await batch.finish())
 

@@ -67,14 +67,8 @@ def bearer(authorization: str) -> Bearer:
 class Authority:
     """Judges tokens and issues grants."""
 
-    def __init__(
-        self,
-        secret: str,
-        find: Callable[[str], TokenHolder],
-        clock: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, secret: str, clock: Callable[[], float] = time.time) -> None:
         self._secret = bytes.fromhex(secret)
-        self._find = find
         self._clock = clock
         self._known: TTLCache[str, TokenHolder] = TTLCache(REMEMBERED, REMEMBER_SECONDS)
 
@@ -85,18 +79,14 @@ class Authority:
             refuse_expired(holder, int(self._clock() * 1000))
         return holder
 
-    def find(self, given: Bearer) -> TokenHolder:
-        """Return who a token speaks for; asks the catalog, so it blocks.
-
-        Raises `NotAuthenticated`, `TokenExpired`, and `WrongGrant` for a grant.
-        """
+    def refuse_grant(self, given: Bearer) -> None:
+        """Raise `WrongGrant` for a grant, `NotAuthenticated` for what is no token of ours."""
         if not given.is_user:
             self.granted(given)
             raise WrongGrant("an access token of one file is good for io/read or io/write only")
-        return self._find(given.token)
 
     def remember(self, given: Bearer, holder: TokenHolder) -> None:
-        """Note what `find` found. On the event loop, as the cache is not for threads."""
+        """Note what the catalog answered. On the event loop: the cache is not for threads."""
         self._known[digest(given.token)] = holder
 
     def grant(

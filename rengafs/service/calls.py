@@ -4,15 +4,16 @@ Parsing knows no handler; what a handler needs of the body as a stream, it takes
 `Call.stream`.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import anyio.to_thread
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from rengafs.catalog.catalog import Catalog
 from rengafs.catalog.values import Actor, TokenHolder
 from rengafs.protocol.endpoints import (
     CLIENT_HEADER,
@@ -23,10 +24,13 @@ from rengafs.protocol.endpoints import (
     Media,
 )
 from rengafs.protocol.errors import BadRequest, BodyMismatch, NotFound, ReadOnly, TooLarge
-from rengafs.service.authority import Authority, Direction, Granted, bearer
+from rengafs.service.authority import Bearer, Direction, Granted, bearer
+from rengafs.service.parts import Parts
 
 MAX_JSON = 8 << 20
 """Bytes of a JSON body."""
+STALL_SECONDS = 60
+"""A body of which nothing comes for so long has been given up by its client."""
 MAX_HEADER_TEXT = 200
 """Characters kept of the headers that go to the log."""
 MAX_ID = 2**63 - 1
@@ -85,13 +89,9 @@ class Call:
         if self.holder is not None and self.holder.read_only:
             raise ReadOnly("the token may read only; ask for one that may write")
 
-    async def stream(self) -> AsyncIterator[bytes]:
-        """Yield the body as it comes. Raises `BodyMismatch` if the client goes away."""
-        try:
-            async for piece in self.request.stream():
-                yield piece
-        except ClientDisconnect:
-            raise BodyMismatch("the client went away before its body ended") from None
+    def stream(self) -> AsyncIterator[bytes]:
+        """Yield the body as it comes. Raises `BodyMismatch` if it breaks off."""
+        return stream_body(self.request)
 
     def _number(self, header: str) -> int | None:
         text = self.request.headers.get(header, "").strip()
@@ -102,21 +102,17 @@ class Call:
         return int(text)
 
 
-async def open_call(request: Request, endpoint: Endpoint[Any], authority: Authority) -> Call:
+async def open_call(request: Request, endpoint: Endpoint[Any], parts: Parts) -> Call:
     """Judge and parse a request. Raises what is wrong with it."""
     given = bearer(request.headers.get("authorization", ""))
     call = Call(request, endpoint, None, None)
     if endpoint.grant:
         direction: Direction = "read" if endpoint.method == "GET" else "write"
-        call.granted = authority.granted(given, direction)
+        call.granted = parts.authority.granted(given, direction)
         request.scope[USER_KEY] = call.granted.name
     else:
-        holder = authority.remembered(given)
-        if holder is None:
-            holder = await anyio.to_thread.run_sync(authority.find, given)
-            authority.remember(given, holder)
-        call.holder = holder
-        request.scope[USER_KEY] = holder.name
+        call.holder = await _find_holder(given, parts)
+        request.scope[USER_KEY] = call.holder.name
     if endpoint.query is not None:
         call.query = _convert(dict(request.query_params), endpoint.query)
     if endpoint.body is not None and not isinstance(endpoint.body, Media):
@@ -124,16 +120,45 @@ async def open_call(request: Request, endpoint: Endpoint[Any], authority: Author
     return call
 
 
+async def _find_holder(given: Bearer, parts: Parts) -> TokenHolder:
+    holder = parts.authority.remembered(given)
+    if holder is None:
+        parts.authority.refuse_grant(given)
+        holder = await parts.read(Catalog.holder, given.token)
+        parts.authority.remember(given, holder)
+    return holder
+
+
+async def stream_body(request: Request) -> AsyncIterator[bytes]:
+    """Yield the body as it comes.
+
+    Raises `BodyMismatch` if the client goes away, or sends nothing for too long.
+    """
+    clock = asyncio.get_running_loop().time
+    pieces = aiter(request.stream())
+    try:
+        # Runs only while a piece is waited for, not while the caller is at work on one.
+        async with asyncio.timeout(None) as bound:
+            while True:
+                bound.reschedule(clock() + STALL_SECONDS)
+                piece = await anext(pieces, None)
+                bound.reschedule(None)
+                if piece is None:
+                    return
+                yield piece
+    except ClientDisconnect:
+        raise BodyMismatch("the client went away before its body ended") from None
+    except TimeoutError:
+        raise BodyMismatch(f"nothing came of the body for {STALL_SECONDS} s") from None
+
+
 async def read_json(request: Request) -> bytes:
     """Return the whole body. Raises `TooLarge`, `BodyMismatch`."""
     body = bytearray()
-    try:
-        async for piece in request.stream():
-            body += piece
-            if len(body) > MAX_JSON:
-                raise TooLarge(f"a JSON body has at most {MAX_JSON} bytes", limit=MAX_JSON)
-    except ClientDisconnect:
-        raise BodyMismatch("the client went away before its body ended") from None
+    async for piece in stream_body(request):
+        body += piece
+        if len(body) > MAX_JSON:
+            raise TooLarge(f"a JSON body has at most {MAX_JSON} bytes", limit=MAX_JSON)
     return bytes(body)
 
 

@@ -5,12 +5,17 @@ asking the catalog for its last number, often, but only while there are streams.
 """
 
 import asyncio
+import contextlib
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import msgspec
 
+from rengafs.protocol.errors import RengafsError
 from rengafs.protocol.records import Change, Heartbeat
+
+log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.08
 HEARTBEAT_SECONDS = 5.0
@@ -41,7 +46,12 @@ class Hub:
         """Find other processes' changes. Runs as long as the service."""
         while not self.closed:
             await self._busy.wait()
-            last = await self._last_change()
+            try:
+                last = await self._last_change()
+            except RengafsError as error:
+                # The streams go on: they fail, and are begun again, each by itself.
+                log.warning("the catalog does not tell its last change: %s", error)
+                last = self._last
             if last > self._last:
                 self._last = last
                 self.look()
@@ -81,11 +91,9 @@ class Hub:
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
-    try:
+    with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(max(0.0, seconds)):
             await event.wait()
-    except TimeoutError:
-        pass
 
 
 def _line(record: Change | Heartbeat) -> bytes:

@@ -27,6 +27,7 @@ from rengafs.service.leaving import leave_after_users
 from rengafs.service.listening import listening
 from rengafs.service.parts import Parts
 from rengafs.service.place import open_place
+from rengafs.service.trickles import TrickleProtocol
 
 STOP_SECONDS = 10
 KEEP_ALIVE_SECONDS = 75
@@ -68,7 +69,7 @@ def serve(options: ServeOptions, *, ready: Callable[[str], None] | None = None) 
             config = uvicorn.Config(
                 app,
                 loop="uvloop",
-                http="httptools",
+                http=TrickleProtocol,
                 ws="none",
                 lifespan="on",
                 log_config=None,

@@ -6,8 +6,8 @@ from msgspec.structs import replace
 from starlette.responses import Response, StreamingResponse
 
 from rengafs.catalog.catalog import Catalog
-from rengafs.protocol.endpoints import (
-    LINES,
+from rengafs.protocol.endpoints import LINES
+from rengafs.protocol.queries import (
     At,
     FindEntry,
     FindPath,
@@ -67,7 +67,13 @@ async def history(parts: Parts, call: Call) -> Response:
     """Answer the saves under a name."""
     query: NameHistory = call.query
     versions = await parts.read(
-        Catalog.history, call.id("node"), query.name, after=query.after, limit=query.limit
+        Catalog.history,
+        call.id("node"),
+        query.name,
+        after=query.after,
+        limit=query.limit,
+        from_ms=query.from_ms,
+        until_ms=query.until_ms,
     )
     return answer(versions)
 

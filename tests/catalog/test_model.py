@@ -1,5 +1,7 @@
 """Any operations, in any order: the tree, its past, its sums and its feed agree with a model."""
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,8 +13,10 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
+    run_state_machine_as_test,
 )
 from support.catalogs import Desk, open_desk
+from support.postgresql import PostgreSQL
 
 from rengafs.protocol.operations import (
     Link,
@@ -37,7 +41,7 @@ class CatalogModel(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self._place = TemporaryDirectory()
-        self._open = open_desk(Path(self._place.name))
+        self._open = self._opened(Path(self._place.name))
         self.desk: Desk = self._open.__enter__()
         bucket = self.desk.bucket()
         self.bucket = bucket.id
@@ -47,6 +51,9 @@ class CatalogModel(RuleBasedStateMachine):
         self.saves: dict[tuple[int, str], list[str]] = {}
         self.snapshots: dict[int, dict[tuple[int, str], tuple[int, int]]] = {}
         self.versions: dict[int, str] = {}
+
+    def _opened(self, directory: Path) -> AbstractContextManager[Desk]:
+        return open_desk(directory)
 
     def teardown(self) -> None:
         if hasattr(self, "_open"):
@@ -252,3 +259,15 @@ class CatalogModel(RuleBasedStateMachine):
 
 CatalogModel.TestCase.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
 TestCatalog = CatalogModel.TestCase
+
+
+def test_on_postgresql_it_is_the_same(postgresql: PostgreSQL) -> None:
+    class OnPostgreSQL(CatalogModel):
+        @contextmanager
+        def _opened(self, directory: Path) -> Iterator[Desk]:
+            with postgresql.catalog() as url, open_desk(directory, url) as desk:
+                yield desk
+
+    run_state_machine_as_test(
+        OnPostgreSQL, settings=settings(max_examples=10, stateful_step_count=25, deadline=None)
+    )

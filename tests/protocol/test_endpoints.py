@@ -6,6 +6,7 @@ import pytest
 from rengafs.protocol import endpoints
 from rengafs.protocol.endpoints import ALL, Media
 from rengafs.protocol.operations import Commit, Operation, Outcome, Rename
+from rengafs.protocol.queries import ListEntries
 
 
 @pytest.mark.parametrize("endpoint", ALL, ids=lambda endpoint: endpoint.name)
@@ -30,7 +31,7 @@ def test_every_answer_has_a_schema(endpoint):
 
 
 def test_nothing_that_is_not_given_is_sent():
-    request = endpoints.ENTRIES.request(ids={"node": 7}, query=endpoints.ListEntries())
+    request = endpoints.ENTRIES.request(ids={"node": 7}, query=ListEntries())
 
     assert request.query == {"limit": "1000"}
 

@@ -1,4 +1,5 @@
 import datetime as dt
+import time
 
 import pytest
 from hypothesis import given
@@ -55,3 +56,25 @@ def test_without_an_offset_the_given_zone_is_meant():
 def test_anything_else_is_refused(text):
     with pytest.raises(BadRequest, match="moment"):
         moments.parse(text)
+
+
+def test_a_span_is_from_its_first_millisecond_to_its_last():
+    day = at(2026, 11, 23)
+
+    assert moments.parse_span("2026-11-23") == (day, at(2026, 11, 24) - 1)
+    assert moments.parse_span(moments.stamp(day)) == (day, day)
+
+
+@pytest.mark.parametrize("zone", ["Europe/Zurich", "America/St_Johns"])
+def test_the_local_zone_counts_the_days_on_which_the_clock_is_changed(zone, monkeypatch):
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        first, last = moments.parse_span("2026-10-25", zone=None)
+        before, _ = moments.parse_span("2026-10-26", zone=None)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+    assert last + 1 == before
+    assert (last + 1 - first) % 3_600_000 == 0

@@ -1,4 +1,4 @@
-"""A catalog in a file, spoken to in one line a step: for tests of its rules."""
+"""A catalog, spoken to in one line a step: for tests of its rules."""
 
 import hashlib
 import itertools
@@ -123,10 +123,10 @@ class Desk:
 
 
 @contextmanager
-def open_desk(directory: Path, **options: object) -> Iterator[Desk]:
-    """Give a desk with an empty catalog of its own."""
+def open_desk(directory: Path, url: str = "", **options: object) -> Iterator[Desk]:
+    """Give a desk with an empty catalog of its own: in *directory*, unless *url* says where."""
     clock = Clock()
-    url = f"sqlite:///{directory / 'catalog.sqlite'}"
+    url = url or f"sqlite:///{directory / 'catalog.sqlite'}"
     catalog = open_catalog(url, clock_ns=clock, **options)  # type: ignore[arg-type]
     try:
         yield Desk(catalog, clock)

@@ -1,0 +1,45 @@
+"""Handlers of the past: one name of a directory, and the labels of a bucket."""
+
+from starlette.responses import Response
+
+from rengafs.catalog.catalog import Catalog
+from rengafs.protocol.queries import Compare, LastPath, LogOf, Named
+from rengafs.service.calls import Call, answer
+from rengafs.service.parts import Parts
+
+
+async def past_name(parts: Parts, call: Call) -> Response:
+    """Answer one name that a directory has or had."""
+    query: Named = call.query
+    return answer(await parts.read(Catalog.past_name, call.id("node"), query.name))
+
+
+async def differences(parts: Parts, call: Call) -> Response:
+    """Answer in what a path differs between two changes."""
+    query: Compare = call.query
+    found = await parts.read(Catalog.differences, query.path, query.before, query.after)
+    return answer(found)
+
+
+async def log(parts: Parts, call: Call) -> Response:
+    """Answer what happened to a path."""
+    query: LogOf = call.query
+    log = await parts.read(Catalog.log, query.path, before=query.before, limit=query.limit)
+    return answer(log)
+
+
+async def last(parts: Parts, call: Call) -> Response:
+    """Answer as of which change a deleted path was whole."""
+    query: LastPath = call.query
+    return answer(await parts.read(Catalog.last_there, query.path))
+
+
+async def labels(parts: Parts, call: Call) -> Response:
+    """Answer the labels of a bucket."""
+    return answer(await parts.read(Catalog.labels, call.id("node")))
+
+
+async def label(parts: Parts, call: Call) -> Response:
+    """Answer one label of a bucket."""
+    query: Named = call.query
+    return answer(await parts.read(Catalog.label, call.id("node"), query.name))
