@@ -25,6 +25,8 @@ class MountRecord(msgspec.Struct, frozen=True):
     endpoint: str
     since_ms: int
     """When its process started, in milliseconds since 1970."""
+    token_file: str = ""
+    """Where it found the token for *endpoint*, if in a file."""
 
 
 def record_path(paths: Paths, mountpoint: Path) -> Path:

@@ -19,6 +19,7 @@ from types import FrameType
 import uvicorn
 
 from rengafs.backends.local import open_local
+from rengafs.catalog import droppings
 from rengafs.catalog.catalog import Catalog, open_catalog
 from rengafs.catalog.database import sqlite_url
 from rengafs.protocol.errors import SetupError
@@ -50,6 +51,8 @@ class ServeOptions:
     workers: int = 1
     insecure: bool = False
     """Listen on other hosts than this one, without TLS."""
+    droppings: tuple[str, ...] = droppings.DEFAULT
+    """Patterns of names that editors leave behind: see `rengafs.catalog.droppings`."""
 
 
 def serve(options: ServeOptions, *, ready: Callable[[str], None] | None = None) -> None:
@@ -88,7 +91,8 @@ def serve(options: ServeOptions, *, ready: Callable[[str], None] | None = None) 
 def open_service_catalog(options: ServeOptions) -> Catalog:
     """Open the catalog that *options* mean, made if need be. Raises `SetupError`."""
     data = open_place(options.data.absolute())
-    return open_catalog(options.catalog or sqlite_url(data / "catalog.sqlite"))
+    url = options.catalog or sqlite_url(data / "catalog.sqlite")
+    return open_catalog(url, droppings=options.droppings)
 
 
 def _tell(address: str, ready: Callable[[str], None] | None) -> None:

@@ -230,6 +230,18 @@ def test_editor_droppings_leave_nothing(bucket):
     assert names(bucket) == []
 
 
+def test_which_names_are_droppings_can_be_chosen(home):
+    home.environment["RENGAFS_DROPPINGS"] = "*.bak scratch-?"
+    with home.mounted() as mount:
+        bucket = mount / "bucket"
+        bucket.mkdir()
+        for name in ("f.bak", "scratch-1", "f~"):
+            (bucket / name).write_text("x")
+            (bucket / name).unlink()
+
+        assert names(bucket) == ["f~"]
+
+
 def test_the_history_of_a_renamed_file_is_found_under_both_names(bucket):
     (bucket / "a").write_text("one")
     (bucket / "a").rename(bucket / "b")

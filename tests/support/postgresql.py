@@ -61,8 +61,10 @@ def running_postgresql() -> Iterator[PostgreSQL]:
         data = directory / "data"
         _run(
             directory,
-            [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8"]
-            + ["--locale=C.UTF-8", "--no-sync"],
+            [
+                *(programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust"),
+                *("-E", "UTF8", "--locale=C.UTF-8", "--no-sync"),
+            ],
         )
         settings = [f"unix_socket_directories={directory}", *OPTIONS.split()]
         options = " ".join(f"-c {setting}" for setting in settings)

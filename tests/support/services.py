@@ -22,8 +22,8 @@ from rengafs.protocol.errors import SetupError
 from rengafs.service.run import ServeOptions, serve
 
 logging.basicConfig(level=logging.INFO, stream=sys.stderr)
-listen, data, lock = sys.argv[1:]
-options = ServeOptions(listen, Path(data), users_lock=Path(lock) if lock else None)
+listen, data, lock, catalog = sys.argv[1:]
+options = ServeOptions(listen, Path(data), catalog, users_lock=Path(lock) if lock else None)
 try:
     serve(options, ready=lambda address: print(address, flush=True))
 except SetupError as error:
@@ -43,6 +43,8 @@ class RunningService:
     data: Path
     log: Path
     process: "subprocess.Popen[bytes]" = field(repr=False)
+    catalog: str = ""
+    """The URL of its catalog; empty: SQLite in its data."""
 
     @property
     def endpoint(self) -> Endpoint:
@@ -51,7 +53,7 @@ class RunningService:
 
     def token_for(self, name: str, *, read_only: bool = False) -> str:
         """Return a token of another user."""
-        return create_token(ServeOptions("", self.data), name, read_only=read_only)
+        return create_token(ServeOptions("", self.data, self.catalog), name, read_only=read_only)
 
     def kill(self) -> None:
         """End the process as a power cut would."""
@@ -72,35 +74,37 @@ def running_service(
     listen: str = "",
     users_lock: Path | None = None,
     token: str = "",
+    catalog: str = "",
 ) -> Iterator[RunningService]:
     """Give a running service.
 
     :param data: its data directory; one of its own, removed at the end, unless given.
     :param listen: a Unix socket of its own unless given; ``127.0.0.1:0`` for a free port.
     :param token: one that the data has already; else one is made.
+    :param catalog: the URL of one elsewhere than in the data.
     """
     # Not below pytest's directories: the path of a Unix socket has at most 107 bytes.
     own = Path(tempfile.mkdtemp(prefix="rengafs-test-"))
     data = data or own / "data"
     log = own / "log"
-    token = token or create_token(ServeOptions("", data), "tester")
-    process = start(listen or f"unix:{own / 'socket'}", data, log, users_lock)
+    token = token or create_token(ServeOptions("", data, catalog), "tester")
+    process = start(listen or f"unix:{own / 'socket'}", data, log, users_lock, catalog)
     try:
         assert process.stdout is not None
         address = process.stdout.readline().decode().strip()
         if not address or address.startswith("SetupError"):
             raise AssertionError(f"the service did not start: {address}\n{log.read_text()}")
-        yield RunningService(address, token, data, log, process)
+        yield RunningService(address, token, data, log, process, catalog)
     finally:
         _end(process)
         shutil.rmtree(own, ignore_errors=True)
 
 
 def start(
-    listen: str, data: Path, log: Path, users_lock: Path | None = None
+    listen: str, data: Path, log: Path, users_lock: Path | None = None, catalog: str = ""
 ) -> "subprocess.Popen[bytes]":
     """Start a service; the first line of its output is the address, or ``SetupError: …``."""
-    command = [sys.executable, "-c", _PROGRAM, listen, str(data), str(users_lock or "")]
+    command = [sys.executable, "-c", _PROGRAM, listen, str(data), str(users_lock or ""), catalog]
     with log.open("ab") as errors:
         return subprocess.Popen(
             command,

@@ -147,7 +147,13 @@ def _mount(session: Session, asked: Asked, paths: Paths) -> None:
     checks.check_fuse()
     if asked.allow_other:
         checks.check_allow_other()
-    record = MountRecord(str(asked.mountpoint), os.getpid(), "", time.time_ns() // 1_000_000)
+    record = MountRecord(
+        str(asked.mountpoint),
+        os.getpid(),
+        "",
+        time.time_ns() // 1_000_000,
+        token_file=str(asked.token_file or ""),
+    )
     with recorded(paths, record) as held:
         checks.check_mountpoint(asked.mountpoint)
         with service_of(paths, asked.endpoint, asked.token_file, os.environ) as endpoint:

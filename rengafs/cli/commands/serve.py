@@ -30,6 +30,15 @@ from rengafs.cli.session import Session
     "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes."
 )
 @click.option("--insecure", is_flag=True, help="Listen beyond this machine without TLS.")
+@click.option(
+    "--droppings",
+    metavar="PATTERN",
+    multiple=True,
+    envvar="RENGAFS_DROPPINGS",
+    help="Names that editors leave behind, like '*~': what was saved under one goes with it. "
+    "Repeat for more. [env var: RENGAFS_DROPPINGS, with spaces between; default: those of "
+    "the usual editors]",
+)
 @click.option("--users-lock", type=PATH, hidden=True)
 @debug_option
 @click.pass_obj
@@ -40,6 +49,7 @@ def command(
     catalog: str,
     workers: int,
     insecure: bool,
+    droppings: tuple[str, ...],
     users_lock: Path | None,
 ) -> None:
     """Serve buckets over HTTP until SIGTERM or Ctrl-C.
@@ -51,6 +61,7 @@ def command(
       rengafs serve --data /srv/buckets --listen 127.0.0.1:8080
       rengafs serve --data /srv/buckets --listen unix:/run/rengafs/service.sock
     """
+    from rengafs.catalog.droppings import DEFAULT
     from rengafs.service.run import ServeOptions, serve
 
     def ready(address: str) -> None:
@@ -64,6 +75,7 @@ def command(
         users_lock=users_lock,
         workers=workers,
         insecure=insecure,
+        droppings=droppings or DEFAULT,
     )
     serve(options, ready=ready)
 
