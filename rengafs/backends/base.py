@@ -41,6 +41,16 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
+class Listed:
+    """A blob as a backend's list shows it."""
+
+    key: str
+    size: int
+    at: float
+    """When it was stored, or at the latest begun: seconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
 class Composition:
     """A blob to be made of another one and of new bytes.
 
@@ -100,8 +110,8 @@ class Backend(ABC):
         """Remove a blob, if it is there."""
 
     @abstractmethod
-    def list(self) -> AsyncIterator[str]:
-        """Yield the keys of all blobs, in any order."""
+    def list(self) -> AsyncIterator[Listed]:
+        """Yield all blobs, in any order; one that comes or goes meanwhile may be missing."""
 
     @abstractmethod
     async def space(self) -> Space:

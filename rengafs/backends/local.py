@@ -22,7 +22,7 @@ from typing import TypeVar
 import anyio
 import anyio.to_thread
 
-from rengafs.backends.base import PIECE_BYTES, Backend, Composition, Space, Stored
+from rengafs.backends.base import PIECE_BYTES, Backend, Composition, Listed, Space, Stored
 from rengafs.backends.drawing import Drawing
 from rengafs.protocol.errors import Corrupt, NoSpace, SetupError, TooLarge, Unavailable
 
@@ -86,11 +86,11 @@ class LocalBackend(Backend):
         path = self._path(key)
         await self._in_thread(lambda: path.unlink(missing_ok=True))
 
-    async def list(self) -> AsyncIterator[str]:
-        """Yield all keys."""
+    async def list(self) -> AsyncIterator[Listed]:
+        """Yield all blobs."""
         for prefix in _prefixes():
-            for name in await self._in_thread(partial(os.listdir, self._directory / prefix)):
-                yield name
+            for blob in await self._in_thread(partial(_listed, self._directory / prefix)):
+                yield blob
 
     async def space(self) -> Space:
         """Return what the file system says."""
@@ -168,6 +168,18 @@ async def _gathered(stream: AsyncIterable[bytes]) -> AsyncIterator[list[bytes]]:
             pieces = [b"".join(pieces)]
     if pieces:
         yield pieces
+
+
+def _listed(directory: Path) -> list[Listed]:
+    found = []
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            try:
+                about = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue  # deleted just now
+            found.append(Listed(entry.name, about.st_size, about.st_mtime))
+    return found
 
 
 def _open_and_read(path: Path, size: int, start: int, stop: int) -> tuple[int, bytes]:

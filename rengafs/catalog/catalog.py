@@ -25,6 +25,7 @@ from rengafs.catalog import (
     original,
     places,
     saving,
+    stock,
 )
 from rengafs.catalog.applying import Applied, Staged
 from rengafs.catalog.database import Database, open_database
@@ -374,6 +375,35 @@ class Catalog:
         """Revoke all tokens of a user; return how many. Raises `NotFound`."""
         with self._write(ADMIN) as w:
             return access.revoke_tokens(w, name)
+
+    # --- the stock of blobs -----------------------------------------------------------
+
+    def known_keys(self, backend: str, keys: Sequence[str]) -> frozenset[str]:
+        """Return which of *keys* (some hundreds) are a blob's."""
+        with self._database.read() as connection:
+            return stock.known_keys(connection, backend, keys)
+
+    def blobs(self, after: int, limit: int) -> list[stock.Known]:
+        """Return a page of all blobs, by id."""
+        with self._database.read() as connection:
+            return stock.list_blobs(connection, after, limit)
+
+    def versions_of(self, blob: int) -> list[int]:
+        """Return versions whose bytes a blob holds."""
+        with self._database.read() as connection:
+            return stock.versions_of(connection, blob)
+
+    def sums_agree(self) -> bool:
+        """Whether the running sums are what is counted."""
+        with self._database.read() as connection:
+            kept, counted = stock.sums(connection)
+        return kept == counted
+
+    def repair(self, lost: Sequence[int]) -> None:
+        """Note that blobs (by id) are lost, and correct the running sums."""
+        with self._write(ADMIN) as w:
+            stock.lose(w, lost)
+            stock.correct_sums(w)
 
     def note_read(self, actor: Actor, version: int) -> None:
         """Keep which execution or project read a version."""

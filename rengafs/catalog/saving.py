@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import dataclass
 
 from msgspec.structs import replace
-from sqlalchemy import Connection, Row, Select, insert, select
+from sqlalchemy import Connection, Row, Select, insert, select, update
 
 from rengafs.catalog.making import add, free_name
 from rengafs.catalog.nodes import get_node
@@ -164,8 +164,13 @@ def intern(w: Writer, stored: Blob | None) -> int | None:
             blobs.c.size == stored.size,
         )
     ).first()
-    if row is not None:
+    if row is not None and row.key:
         w.adopt(stored.backend, row.key)
+        return int(row.id)
+    if row is not None:
+        # The blob was lost (see `stock`), and here are its bytes again.
+        w.connection.execute(update(blobs).where(blobs.c.id == row.id).values(key=stored.key))
+        w.adopt(stored.backend, stored.key)
         return int(row.id)
     number = w.take_id()
     w.connection.execute(

@@ -135,12 +135,13 @@ blobs = Table(
     metadata,
     Column("id", Id, primary_key=True, autoincrement=False),
     Column("backend", Text, nullable=False),
-    Column("key", Text, nullable=False),  # what the backend calls it
+    Column("key", Text, nullable=False),  # what the backend calls it; "": lost, see `stock`
     Column("size", BigInteger, nullable=False),
     Column("sha256", Text, nullable=False),  # hex
     Column("created_ms", BigInteger, nullable=False),
     # The same content is stored once per backend.
     Index("blobs_content", "backend", "sha256", "size", unique=True),
+    Index("blobs_key", "backend", "key"),
 )
 
 versions = Table(
@@ -167,6 +168,7 @@ versions = Table(
     Column("execution", BigInteger, nullable=True),  # lineage: the execution that wrote it
     Column("project", BigInteger, nullable=True),  # lineage: the project that wrote it
     Index("versions_file", "file", "id"),
+    Index("versions_blob", "blob"),
 )
 
 changes = Table(

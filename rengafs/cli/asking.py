@@ -97,12 +97,13 @@ class Service:
         return Target(chosen.path, chosen.when, at)
 
     def _labelled(self, meanings: list[Where]) -> list[Where]:
-        """Prefer the meaning with a label if its bucket has it."""
+        """Prefer the meaning with a label if there is the label, or at least the file."""
+        labelled = meanings[1]
         try:
-            self.change_of(meanings[1].when, meanings[1].path)
+            self.change_of(labelled.when, labelled.path)
         except (NotFound, BadRequest):
-            return meanings
-        return meanings[1:]
+            return meanings if self.find(labelled.path) is None else [labelled]
+        return [labelled]
 
     def change_of(self, when: str, path: str) -> int:
         """Return the last change until a moment, or that of a label of the path's bucket.

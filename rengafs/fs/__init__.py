@@ -6,6 +6,7 @@ From the kernel inwards; each module uses only those below it.
 `mounting`       a mount's life: attach, serve, drain, detach
 `operations`     pyfuse3's requests, one line each, inside one error boundary
 `volume`         the file system as logic: names and attributes; rengafs errors out
+`entering`       what a new entry may be called, whom it belongs to, what makes it
 `following`      the feed of changes, and what the kernel must forget because of it
 `kernel`         telling the kernel to forget, off the trio thread
 `history`        what stands under ``.versions/``
@@ -25,4 +26,6 @@ The bytes that a mount keeps itself:
 `drafts`, `flights`, `layers`               written, not yet a version; and on its way
 `localbytes`, `draftfiles`, `writebuffer`   where drafts lie
 `draftlimits`, `extents`                    how much they may hold; sets of byte ranges
+
+What users and their tools may rely on is in ``SEMANTICS.md``.
 """

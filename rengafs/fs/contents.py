@@ -10,8 +10,10 @@ until the draft is rebased on the new version, so commits of one file are in ord
 do not take that lock: they may go on during a commit, and leave the draft dirty again.
 """
 
+import logging
 import os
 import uuid
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import trio
@@ -25,6 +27,8 @@ from rengafs.fs.requests import Changes
 from rengafs.protocol.errors import InvalidFileOperation, RengafsError
 from rengafs.protocol.operations import Commit
 from rengafs.protocol.records import Node, Version
+
+log = logging.getLogger(__name__)
 
 
 class Content:
@@ -152,7 +156,8 @@ class Content:
                 )
             except RengafsError as error:
                 self._pending = pending.then(self._pending)
-                await draft.keep(f"{error.code}: {error}")
+                kept = await draft.keep(f"{error.code}: {error}")
+                log.error("file %d is not saved: %s; its bytes are in %s", self.node, error, kept)
                 raise
             assert outcome.version is not None, "the protocol promises the version"
             await draft.committed(plan, outcome.version.id, outcome.version.size)
@@ -169,8 +174,12 @@ class Content:
         """Count a handle."""
         self._handles += 1
 
-    async def closed(self) -> None:
-        """Count a handle less; after the last, let go of readers and of a clean draft."""
+    async def closed(self, inode: Inode) -> None:
+        """Count a handle less; after the last, let go of readers and of a clean draft.
+
+        Bytes that could not be saved stay on disk (see `DraftStore.leftovers`), but no longer
+        show in the mount: the kernel must forget them.
+        """
         self._handles -= 1
         if self._handles:
             return
@@ -178,7 +187,9 @@ class Content:
         reader, self._reader = self._reader, None
         try:
             if draft is not None and draft.dirty and not self._abandoned:
-                await draft.close()  # its bytes stay on disk: see `DraftStore.leftovers`
+                await draft.close()
+                inode.stale, inode.cached_version = True, None
+                await self._store.forget_pages(inode.number)
             elif draft is not None:
                 await draft.discard()
         finally:
@@ -257,7 +268,7 @@ class FileHandle:
             await self.flush()
         finally:
             self.content.leave(self._pattern)
-            await self.content.closed()
+            await self.content.closed(self.inode)
 
     def _check_writable(self) -> None:
         if not self._writes:
@@ -267,10 +278,18 @@ class FileHandle:
 class Contents:
     """Makes contents, and has what they need."""
 
-    def __init__(self, remote: Remote, readers: Readers, drafts: DraftStore) -> None:
+    def __init__(
+        self,
+        remote: Remote,
+        readers: Readers,
+        drafts: DraftStore,
+        forget_pages: Callable[[int], Awaitable[None]],
+    ) -> None:
         self.remote = remote
         self.readers = readers
         self.drafts = drafts
+        self.forget_pages = forget_pages
+        """Have the kernel forget attributes and pages of an inode, by its number."""
 
     def of(self, node: Node, *, shares_inode: bool) -> Content:
         """Return the content of a file as it is now."""

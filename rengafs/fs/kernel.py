@@ -63,6 +63,10 @@ class Kernel:
         if self._armed:
             await self._send.send(what)
 
+    async def forget_pages(self, number: int) -> None:
+        """Have the kernel forget attributes and pages of the inode *number*."""
+        await self.forget(ForgetInode(number, attributes_only=False))
+
     async def run(self) -> None:
         """Tell the kernel, until cancelled."""
         async for first in self._receive:

@@ -94,9 +94,9 @@ async def _run(options: MountOptions, ready: Callable[[], None] | None) -> list[
             background,
             patience_seconds=options.patience_seconds,
         )
-        contents = Contents(remote, readers, drafts)
-        volume = Volume(remote, await remote.node(ROOT), contents, _volume_options(options))
         kernel = Kernel()
+        contents = Contents(remote, readers, drafts, kernel.forget_pages)
+        volume = Volume(remote, await remote.node(ROOT), contents, _volume_options(options))
         follower = Follower(volume, remote, kernel, info.change)
         failures: list[str] = []
         with _attached(volume, options):

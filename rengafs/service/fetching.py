@@ -19,6 +19,7 @@ async def fetch(
     backend: Backend, blob: Blob, content: Content, start: int, stop: int
 ) -> AsyncIterator[bytes]:
     """Yield bytes *start* to *stop* of a version. Raises `Corrupt`."""
+    refuse_lost(blob, content)
     if blob.size <= PIECE_BYTES:
         yield (await _small(backend, blob, content))[start:stop]
     elif (start, stop) == (0, blob.size):
@@ -27,6 +28,16 @@ async def fetch(
     else:
         async for piece in backend.read(blob.key, start, stop, size=blob.size):
             yield piece
+
+
+def refuse_lost(blob: Blob, content: Content) -> None:
+    """Raise `Corrupt` for a blob that `rengafs check` found to be gone."""
+    if not blob.key:
+        raise Corrupt(
+            f"the bytes of version {content.version} are lost; restore them from a backup, "
+            "or save the same bytes again",
+            version=content.version,
+        )
 
 
 async def _small(backend: Backend, blob: Blob, content: Content) -> bytes:

@@ -7,7 +7,7 @@ from rengafs.backends.base import Backend, Composition, Stored
 from rengafs.catalog.values import Base, Blob, Content
 from rengafs.protocol.errors import BadRequest, BodyMismatch, TooLarge
 from rengafs.protocol.operations import Commit
-from rengafs.service.fetching import fetch
+from rengafs.service.fetching import fetch, refuse_lost
 from rengafs.service.parts import Parts
 
 MAX_LENGTH = 1 << 50
@@ -38,6 +38,8 @@ async def compose(
         base=source.key if source else None,
         base_size=source.size if source else 0,
     )
+    if source is not None and base.content is not None:
+        refuse_lost(source, base.content)
     if not operation.length:
         await _nothing(plan, payload)
         return None

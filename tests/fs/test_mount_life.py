@@ -176,3 +176,29 @@ def test_without_the_service_a_tool_gets_an_error_in_bounded_time(home):
         service.kill()
         service.wait()
         service.stdout.close()
+
+
+def test_what_a_full_disk_refuses_is_an_error_of_close_and_is_kept_aside(home):
+    data = home.path / ".local" / "share" / "rengafs"
+    data.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "none", data], check=True)
+    try:
+        with home.mounted() as path:
+            (path / "data").mkdir()
+            (path / "data" / "small").write_bytes(b"before")
+            big = os.urandom(24 << 20)
+            out = os.open(path / "data" / "big", os.O_CREAT | os.O_WRONLY)
+            written = os.write(out, big)
+            assert failure(lambda: os.close(out)) == errno.ENOSPC
+
+            eventually(lambda: (path / "data" / "big").stat().st_size == 0)
+            assert (path / "data" / "big").read_bytes() == b""
+            assert (path / "data" / "small").read_bytes() == b"before"
+            (path / "data" / "small").write_bytes(b"after")
+            assert (path / "data" / "small").read_bytes() == b"after"
+
+        (kept,) = (home.path / ".local" / "state").rglob("drafts/*/*/data")
+        assert kept.read_bytes() == big[:written]
+        assert str(kept) in home.logs()
+    finally:
+        subprocess.run(["umount", "-l", data], check=True)

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import time
 from collections.abc import AsyncIterator, Callable
 
 import anyio
@@ -26,7 +27,7 @@ async def part(backend: Backend, stored: Stored, start: int, stop: int) -> bytes
 
 
 async def keys(backend: Backend) -> list[str]:
-    return [key async for key in backend.list()]
+    return [listed.key async for listed in backend.list()]
 
 
 class BackendContract:
@@ -48,6 +49,16 @@ class BackendContract:
             assert stored.size == len(data)
             assert stored.sha256 == hashlib.sha256(data).hexdigest()
             assert await whole(backend, stored) == data
+
+        anyio.run(run)
+
+    def test_a_list_tells_sizes_and_times(self, backend: Backend) -> None:
+        async def run() -> None:
+            began = time.time()
+            stored = await backend.put(stream(b"four"))
+            (listed,) = [blob async for blob in backend.list() if blob.key == stored.key]
+            assert listed.size == 4
+            assert abs(listed.at - began) < 60
 
         anyio.run(run)
 

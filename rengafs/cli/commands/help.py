@@ -1,0 +1,27 @@
+"""``rengafs help``: pages that are longer than a command's own help."""
+
+from importlib import resources
+
+import click
+
+from rengafs.cli import output
+
+PAGES = {"semantics": ("rengafs.fs", "SEMANTICS.md")}
+"""Topic → package and file."""
+
+
+@click.command()
+@click.argument("topic", metavar="[TOPIC]", type=click.Choice(sorted(PAGES)), required=False)
+@click.pass_context
+def command(ctx: click.Context, topic: str | None) -> None:
+    """Print a page: semantics says what tools may rely on in a mount.
+
+    \b
+      rengafs help semantics | less
+    """
+    if topic is None:
+        assert ctx.parent is not None, "a command of the group"
+        output.line(ctx.parent.get_help())
+        return
+    package, name = PAGES[topic]
+    output.line(resources.files(package).joinpath(name).read_text(encoding="utf-8").rstrip())

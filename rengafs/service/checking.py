@@ -1,0 +1,108 @@
+"""`check`: do catalog and backends agree? It may run beside a service.
+
+Every blob that the catalog knows must be there, of its size, and, if asked for, of its
+hash; the running sums must be what is counted. What a backend has beyond that is the
+sweeper's, and only counted here.
+"""
+
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import anyio.to_thread
+
+from rengafs.backends.base import Backend
+from rengafs.catalog.catalog import Catalog
+from rengafs.catalog.stock import LOST, Known
+from rengafs.protocol.errors import Corrupt
+from rengafs.service.sweeping import GRACE_SECONDS, orphans
+
+PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A blob that is not what it should be."""
+
+    blob: int
+    backend: str
+    key: str
+    what: str
+    versions: list[int]
+    """Whose bytes it holds; the first hundred."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What a check found."""
+
+    blobs: int = 0
+    damaged: list[Damage] = field(default_factory=list)
+    sums_agree: bool = True
+    orphans: int = 0
+    """Blobs that no version needs, older than the sweeper's grace."""
+
+    @property
+    def clean(self) -> bool:
+        """Whether catalog and backends agree."""
+        return self.sums_agree and not self.damaged
+
+
+async def check(
+    catalog: Catalog,
+    backends: Mapping[str, Backend],
+    *,
+    contents: bool = False,
+    repair: bool = False,
+    grace_seconds: float = GRACE_SECONDS,
+) -> Report:
+    """Compare; return what was found, before any repair.
+
+    :param contents: read every blob and compare its hash.
+    :param repair: note lost and damaged blobs as lost, so that the next save of the same
+        bytes heals their versions (until then reading them fails clearly, as before); and
+        correct the sums.
+    """
+    report = Report(sums_agree=await anyio.to_thread.run_sync(catalog.sums_agree))
+    after = 0
+    while page := await anyio.to_thread.run_sync(catalog.blobs, after, PAGE):
+        for known in page:
+            report.blobs += 1
+            what = await _fault(known, backends, contents)
+            if what:
+                report.damaged.append(await _damage(catalog, known, what))
+        after = page[-1].id
+    before = time.time() - grace_seconds
+    for backend in backends.values():
+        async for orphan in orphans(catalog, backend):
+            report.orphans += orphan.at <= before
+    if repair and not report.clean:
+        numbers = [damage.blob for damage in report.damaged]
+        await anyio.to_thread.run_sync(catalog.repair, numbers)
+    return report
+
+
+async def _damage(catalog: Catalog, known: Known, what: str) -> Damage:
+    versions = await anyio.to_thread.run_sync(catalog.versions_of, known.id)
+    return Damage(known.id, known.blob.backend, known.blob.key, what, versions)
+
+
+async def _fault(known: Known, backends: Mapping[str, Backend], contents: bool) -> str:
+    """Return what is wrong with a blob, or nothing."""
+    blob = known.blob
+    backend = backends.get(blob.backend)
+    if backend is None:
+        return f"the backend {blob.backend!r} is not enabled"
+    if blob.key == LOST:
+        return "it was found to be lost before"
+    digest = hashlib.sha256()
+    stop = blob.size if contents else min(blob.size, 1)
+    try:
+        async for piece in backend.read(blob.key, 0, stop, size=blob.size):
+            await anyio.to_thread.run_sync(digest.update, piece)
+    except Corrupt as error:
+        return error.message
+    if contents and digest.hexdigest() != blob.sha256:
+        return f"the blob {blob.key} has other bytes than were stored"
+    return ""
