@@ -13,6 +13,8 @@
 `original`        what the original API asks for
 `explorer`        the original API's vertices
 `history`         the past of a name, of a file, of a directory
+`membership`      who may do what in which bucket
+`stock`           the blobs that are known, for sweeper and check
 `feed`            changes in order; moments; usage
 `access`          users, tokens, lineage of reads
 `droppings`       names that editors leave behind

@@ -15,13 +15,26 @@ def digest(token: str) -> str:
     return hashlib.sha256(token.encode(errors="surrogateescape")).hexdigest()
 
 
-def add_token(w: Writer, name: str, token: str, *, read_only: bool, expires_ms: int | None) -> None:
-    """Let *token* speak for the user *name*, who is made if there is none yet."""
+def add_token(
+    w: Writer,
+    name: str,
+    token: str,
+    *,
+    read_only: bool,
+    expires_ms: int | None,
+    everywhere: bool = False,
+) -> None:
+    """Let *token* speak for the user *name*, who is made if there is none yet.
+
+    :param everywhere: the user may do everything in every bucket from now on.
+    """
     user = w.connection.execute(select(users.c.id).where(users.c.name == name)).scalar()
     if user is None:
         user = w.take_id()
-        row = {"id": user, "name": name, "created_ms": w.now_ms}
+        row = {"id": user, "name": name, "created_ms": w.now_ms, "everywhere": everywhere}
         w.connection.execute(insert(users), row)
+    elif everywhere:
+        w.connection.execute(update(users).where(users.c.id == user).values(everywhere=True))
     w.connection.execute(
         insert(tokens),
         {
@@ -65,13 +78,17 @@ def revoke_tokens(w: Writer, name: str) -> int:
 def find_holder(connection: Connection, token: str, now_ms: int) -> TokenHolder:
     """Return who a token speaks for. Raises `NotAuthenticated`, `TokenExpired`."""
     row = connection.execute(
-        select(users.c.id, users.c.name, tokens.c.read_only, tokens.c.expires_ms)
+        select(
+            users.c.id, users.c.name, users.c.everywhere, tokens.c.read_only, tokens.c.expires_ms
+        )
         .select_from(tokens.join(users, users.c.id == tokens.c.user))
         .where(tokens.c.sha256 == digest(token), tokens.c.revoked_ms.is_(None))
     ).first()
     if row is None:
         raise NotAuthenticated("the token is not one of this service, or has been revoked")
-    holder = TokenHolder(row.id, row.name, bool(row.read_only), row.expires_ms)
+    holder = TokenHolder(
+        row.id, row.name, bool(row.read_only), row.expires_ms, bool(row.everywhere)
+    )
     refuse_expired(holder, now_ms)
     return holder
 

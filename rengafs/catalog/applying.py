@@ -16,6 +16,7 @@ from rengafs.catalog import (
     copying,
     making,
     marking,
+    membership,
     removing,
     renaming,
     restoring,
@@ -150,6 +151,7 @@ def drop_receipts(connection: Connection, now_ms: int) -> None:
 def _one(w: Writer, item: Staged) -> Outcome:  # noqa: C901 - a table, one line an operation
     if item.failure is not None:
         raise item.failure
+    membership.permit_operation(w.connection, w.actor, item.operation)
     match item.operation:
         case MakeBucket() as operation:
             return making.make_bucket(w, operation)

@@ -5,7 +5,7 @@ Methods block, and are called from worker threads. A write waits for its turn.
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -21,6 +21,7 @@ from rengafs.catalog import (
     lasting,
     logbook,
     marking,
+    membership,
     nodes,
     original,
     places,
@@ -32,7 +33,16 @@ from rengafs.catalog.database import Database, open_database
 from rengafs.catalog.droppings import DEFAULT, Droppings
 from rengafs.catalog.migrating import migrate
 from rengafs.catalog.schema import about
-from rengafs.catalog.values import Actor, Base, Content, Rules, TokenHolder, TokenListing
+from rengafs.catalog.values import (
+    Actor,
+    Base,
+    Content,
+    Member,
+    Role,
+    Rules,
+    TokenHolder,
+    TokenListing,
+)
 from rengafs.catalog.writer import Writer
 from rengafs.protocol.endpoints import CopyFile, CreateBucket, CreateFile, Metadata
 from rengafs.protocol.errors import NotFound
@@ -232,6 +242,7 @@ class Catalog:
             before = applying.find_receipt(connection, actor.user, operation.key)
             if before is not None:
                 return before
+            membership.permit_operation(connection, actor, operation)
             base = None if operation.whole else operation.base
             return saving.find_base(connection, operation.node, base)
 
@@ -360,11 +371,24 @@ class Catalog:
             return access.find_holder(connection, token, self._clock_ns() // 1_000_000)
 
     def add_token(
-        self, name: str, token: str, *, read_only: bool = False, expires_ms: int | None = None
+        self,
+        name: str,
+        token: str,
+        *,
+        read_only: bool = False,
+        expires_ms: int | None = None,
+        everywhere: bool = False,
     ) -> None:
         """Let *token* speak for the user *name*."""
         with self._write(ADMIN) as w:
-            access.add_token(w, name, token, read_only=read_only, expires_ms=expires_ms)
+            access.add_token(
+                w,
+                name,
+                token,
+                read_only=read_only,
+                expires_ms=expires_ms,
+                everywhere=everywhere,
+            )
 
     def list_tokens(self) -> list[TokenListing]:
         """Return all tokens, without the secrets."""
@@ -375,6 +399,53 @@ class Catalog:
         """Revoke all tokens of a user; return how many. Raises `NotFound`."""
         with self._write(ADMIN) as w:
             return access.revoke_tokens(w, name)
+
+    # --- who may what -----------------------------------------------------------------
+
+    def permit(
+        self, user: int, numbers: Sequence[int], role: Role, what: membership.What = "node"
+    ) -> None:
+        """Raise `NotFound` or `Forbidden` unless the user has *role* where these ids are."""
+        with self._database.read() as connection:
+            for number in numbers:
+                membership.permit(connection, user, number, role, what)
+
+    def permit_name(self, user: int, name: str, role: Role, at: int | None = None) -> None:
+        """The same for the bucket of a shown name."""
+        with self._database.read() as connection:
+            then = places.check_at(connection, at)
+            membership.permit_name(connection, user, name, role, then)
+
+    def hidden(self, user: int, versions: Sequence[int]) -> dict[int, NotFound]:
+        """Return those of *versions* that a user may not see, with the error for each."""
+        found: dict[int, NotFound] = {}
+        with self._database.read() as connection:
+            for number in versions:
+                try:
+                    membership.permit(connection, user, number, "reader", "version")
+                except NotFound as error:
+                    found[number] = error
+        return found
+
+    def visible(self, user: int) -> frozenset[int]:
+        """Return the buckets that a user may see."""
+        with self._database.read() as connection:
+            return membership.visible(connection, user)
+
+    def members(self, bucket: int | None = None) -> list[Member]:
+        """Return the members of a bucket, or of all buckets."""
+        with self._database.read() as connection:
+            return membership.list_members(connection, bucket)
+
+    def set_role(self, bucket: int, name: str, role: Role | None) -> None:
+        """Make a user a member of a bucket; None: no longer. Raises `NotFound`."""
+        with self._write(ADMIN) as w:
+            original.get_bucket(w, bucket)
+            membership.set_role(w, bucket, name, role)
+            place = original.eldest_place(w.connection, bucket)
+            if role is not None and place is not None:
+                w.tell_entered(place)  # it is new to somebody
+                w.complete("grant")
 
     # --- the stock of blobs -----------------------------------------------------------
 
@@ -399,10 +470,10 @@ class Catalog:
             kept, counted = stock.sums(connection)
         return kept == counted
 
-    def repair(self, lost: Sequence[int]) -> None:
-        """Note that blobs (by id) are lost, and correct the running sums."""
+    def repair(self, keys: Mapping[int, str]) -> None:
+        """Set keys of blobs (by id), and correct the running sums."""
         with self._write(ADMIN) as w:
-            stock.lose(w, lost)
+            stock.set_keys(w, keys)
             stock.correct_sums(w)
 
     def note_read(self, actor: Actor, version: int) -> None:

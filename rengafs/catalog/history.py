@@ -74,14 +74,10 @@ def history(
         wanted = or_(wanted, versions.c.file == meant.live)
     query = (
         select_versions()
-        .where(wanted, versions.c.hidden == "", versions.c.id > _number(after))
+        .where(wanted, versions.c.hidden == "", versions.c.id > _number(after), *_within(span))
         .order_by(versions.c.id)
         .limit(limit + 1)
     )
-    if span.from_ms is not None:
-        query = query.where(versions.c.created_ms >= span.from_ms)
-    if span.until_ms is not None:
-        query = query.where(versions.c.created_ms <= span.until_ms)
     rows = connection.execute(query).all()
     name = names.to_wire(meant.raw)
     found = [version_from(row, name) for row in rows[:limit]]
@@ -137,6 +133,15 @@ def past_name(
         f"nothing in the directory {directory} was ever called {names.to_wire(shown)!r}",
         parent=directory,
     )
+
+
+def _within(span: Span) -> list[ColumnElement[bool]]:
+    bounds = []
+    if span.from_ms is not None:
+        bounds.append(versions.c.created_ms >= span.from_ms)
+    if span.until_ms is not None:
+        bounds.append(versions.c.created_ms <= span.until_ms)
+    return bounds
 
 
 def _is_shown(row: Row[Any], droppings: Droppings) -> bool:

@@ -98,9 +98,8 @@ def _step(connection: Connection, parent: int, part: str) -> Lasting:
             query = query.where(edges.c.name == raw)
         if number is not None:
             query = query.where(edges.c.node == number)
-        row = connection.execute(
-            query.order_by(edges.c.until.is_(None).desc(), edges.c.until.desc(), edges.c.id.desc())
-        ).first()
+        # Who came last, as `membership` judges it too.
+        row = connection.execute(query.order_by(edges.c.id.desc()).limit(1)).first()
         if row is not None:
             return Lasting(parent, row.name, row.node, row.until)
     raise NotFound(f"nothing was ever called {part!r} in the directory {parent}", parent=parent)

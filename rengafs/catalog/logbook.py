@@ -24,8 +24,10 @@ def log_of(connection: Connection, path: str, *, before: int, limit: int) -> Log
     Raises `NotFound` for a path that never was.
     """
     found = find_last(connection, path)
-    bore = select(edges.c.node).where(edges.c.parent == found.parent, edges.c.name == found.raw)
-    numbers = set(connection.execute(bore).scalars())
+    numbers = {found.node}
+    if found.parent != ROOT:  # another bucket of the same name is somebody else's
+        bore = (edges.c.parent == found.parent, edges.c.name == found.raw)
+        numbers |= set(connection.execute(select(edges.c.node).where(*bore)).scalars())
     touched = select(events.c.change).where(events.c.node.in_(ever_below(*numbers))).distinct()
     if before:
         touched = touched.where(events.c.change < before)

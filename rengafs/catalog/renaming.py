@@ -66,9 +66,7 @@ def rename(w: Writer, operation: Rename) -> Outcome:
         return _replace_content(w, source, target)
     remove(w, target)
     _move(w, source, into, target.raw, other=target.node.id)
-    last = target.node.kind.is_directory or target.node.links == 1
-    lost = target.node.id if last else None
-    return Outcome(node=source.node, moved=source.node.id, replaced=lost)
+    return Outcome(node=source.node, moved=source.node.id, replaced=target.node.id)
 
 
 def _is_a_save(w: Writer, source: Place, target: Place) -> bool:

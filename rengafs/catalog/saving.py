@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, Select, insert, select, update
 from rengafs.catalog.making import add, free_name
 from rengafs.catalog.nodes import get_node
 from rengafs.catalog.schema import blobs, nodes, versions
+from rengafs.catalog.stock import LOST
 from rengafs.catalog.values import Base, Blob, Content
 from rengafs.catalog.writer import Writer
 from rengafs.protocol.errors import BadRequest, BaseChanged, IsADirectory, NotFound, NotPermitted
@@ -164,7 +165,7 @@ def intern(w: Writer, stored: Blob | None) -> int | None:
             blobs.c.size == stored.size,
         )
     ).first()
-    if row is not None and row.key:
+    if row is not None and not row.key.startswith(LOST):
         w.adopt(stored.backend, row.key)
         return int(row.id)
     if row is not None:

@@ -29,6 +29,7 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    false,
     or_,
     text,
 )
@@ -135,7 +136,7 @@ blobs = Table(
     metadata,
     Column("id", Id, primary_key=True, autoincrement=False),
     Column("backend", Text, nullable=False),
-    Column("key", Text, nullable=False),  # what the backend calls it; "": lost, see `stock`
+    Column("key", Text, nullable=False),  # what the backend calls it; "!…": lost, see `stock`
     Column("size", BigInteger, nullable=False),
     Column("sha256", Text, nullable=False),  # hex
     Column("created_ms", BigInteger, nullable=False),
@@ -250,6 +251,18 @@ users = Table(
     Column("id", Id, primary_key=True, autoincrement=False),
     Column("name", Text, nullable=False, unique=True),
     Column("created_ms", BigInteger, nullable=False),
+    # May do everything in every bucket, member or not.
+    Column("everywhere", Boolean, nullable=False, server_default=false()),
+)
+
+members = Table(
+    "members",
+    metadata,
+    # Who may do what in a bucket, now. Who made the bucket owns it. No row: it is hidden.
+    Column("bucket", BigInteger, primary_key=True, autoincrement=False),  # nodes.id
+    Column("user", BigInteger, primary_key=True, autoincrement=False),  # users.id
+    Column("role", Text, nullable=False),  # values.Role
+    Index("members_user", "user"),
 )
 
 tokens = Table(

@@ -1,6 +1,6 @@
 """The blobs that the catalog knows, for the sweeper and the check. Not how they come to be."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, case, func, select, update
@@ -10,8 +10,8 @@ from rengafs.catalog.values import Blob
 from rengafs.catalog.writer import Writer
 from rengafs.protocol.records import Kind
 
-LOST = ""
-"""Key of a blob that is gone. Whoever saves the same bytes again gives the row a key."""
+LOST = "!"
+"""Begins the key of a blob that is lost; the next save of the same bytes gives it a new key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +23,10 @@ class Known:
 
 
 def known_keys(connection: Connection, backend: str, keys: Sequence[str]) -> frozenset[str]:
-    """Return which of *keys* (some hundreds) are a blob's."""
-    query = select(blobs.c.key).where(blobs.c.backend == backend, blobs.c.key.in_(keys))
-    return frozenset(connection.execute(query).scalars())
+    """Return which of *keys* (some hundreds) are a blob's, lost or not."""
+    wanted = [*keys, *(LOST + key for key in keys)]
+    query = select(blobs.c.key).where(blobs.c.backend == backend, blobs.c.key.in_(wanted))
+    return frozenset(key.removeprefix(LOST) for key in connection.execute(query).scalars())
 
 
 def list_blobs(connection: Connection, after: int, limit: int) -> list[Known]:
@@ -43,10 +44,10 @@ def versions_of(connection: Connection, blob: int, limit: int = 100) -> list[int
     return list(connection.execute(query.limit(limit)).scalars())
 
 
-def lose(w: Writer, numbers: Iterable[int]) -> None:
-    """Note that blobs are gone, so that the next save of the same bytes heals them."""
-    for number in numbers:
-        w.connection.execute(update(blobs).where(blobs.c.id == number).values(key=LOST))
+def set_keys(w: Writer, keys: Mapping[int, str]) -> None:
+    """Give blobs (by id) the keys where they are, or a lost one's."""
+    for number, key in keys.items():
+        w.connection.execute(update(blobs).where(blobs.c.id == number).values(key=key))
 
 
 def sums(connection: Connection) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
@@ -57,11 +58,8 @@ def sums(connection: Connection) -> tuple[tuple[int, int, int], tuple[int, int, 
         .select_from(nodes.join(states, states.c.node == nodes.c.id))
         .where(nodes.c.kind == Kind.FILE.value, nodes.c.links > 0, states.c.until.is_(None))
     ).one()
-    everything = connection.execute(
-        select(
-            func.coalesce(func.sum(case((versions.c.hidden == "", versions.c.size), else_=0)), 0)
-        )
-    ).scalar_one()
+    seen = case((versions.c.hidden == "", versions.c.size), else_=0)
+    everything = connection.execute(select(func.coalesce(func.sum(seen), 0))).scalar_one()
     kept = (row.live_bytes, row.all_bytes, row.files)
     return kept, (int(live[0]), int(everything), int(live[1]))
 

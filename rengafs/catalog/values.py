@@ -1,6 +1,12 @@
 """Small records that the catalog takes and gives beside those of the wire."""
 
 from dataclasses import dataclass, field
+from typing import Literal
+
+Role = Literal["reader", "writer", "owner"]
+"""What a member of a bucket may: see it; change what is in it; rename, remove and share it."""
+ROLES: tuple[Role, ...] = ("reader", "writer", "owner")
+"""Each may what those before it may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +20,8 @@ class Actor:
     client: str = ""
     execution: int | None = None
     project: int | None = None
+    everywhere: bool = False
+    """May do everything in every bucket, member or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +73,8 @@ class TokenHolder:
     name: str
     read_only: bool
     expires_ms: int | None
+    everywhere: bool = False
+    """May do everything in every bucket, member or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +86,13 @@ class TokenListing:
     created_ms: int
     expires_ms: int | None
     revoked_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A user in a bucket."""
+
+    bucket: int
+    name: str
+    """Of the user."""
+    role: Role

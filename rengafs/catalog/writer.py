@@ -18,7 +18,17 @@ from sqlalchemy import BindParameter, Connection, Table, bindparam, insert, sele
 from rengafs.catalog.droppings import Droppings
 from rengafs.catalog.nodes import encode_xattrs, get_node
 from rengafs.catalog.places import Directory, Place, at_raw_name, find_directory, is_taken
-from rengafs.catalog.schema import changes, edges, events, head, nodes, receipts, states, versions
+from rengafs.catalog.schema import (
+    changes,
+    edges,
+    events,
+    head,
+    members,
+    nodes,
+    receipts,
+    states,
+    versions,
+)
 from rengafs.catalog.values import Actor, Rules
 from rengafs.protocol.errors import NotFound
 from rengafs.protocol.names import show
@@ -220,6 +230,9 @@ class Writer:
             },
         )
         self.connection.execute(insert(states), self._state(node))
+        if node.kind is Kind.BUCKET and self.actor.user:
+            row = {"bucket": node.id, "user": self.actor.user, "role": "owner"}
+            self.connection.execute(insert(members), row)
         self.event("made", node.id, bucket=bucket, kind=node.kind)
         if node.kind is Kind.FILE:
             self.count(files=1)

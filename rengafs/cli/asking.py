@@ -80,6 +80,14 @@ class Service:
                     break
         return bytes(data)
 
+    def lines(self, request: Request) -> Iterator[bytes]:
+        """Yield the lines of an answer as they come."""
+        buffer = b""
+        with self._driver.stream(request) as pieces:
+            for piece in pieces:
+                *whole, buffer = (buffer + piece).split(b"\n")
+                yield from whole
+
     def find(self, path: str, at: int | None = None) -> Entry | None:
         """Return what stands, or stood, at a path, or None."""
         try:

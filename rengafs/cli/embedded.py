@@ -114,7 +114,8 @@ def _start_once(paths: Paths, data: Path, sock: Path) -> Endpoint:
     try:
         address = f"unix:{sock}"
         if not answers(address):
-            serve = ["serve", "--listen", address, "--data", str(data)]
+            # It serves nobody but its owner, who can fetch from there without it too.
+            serve = ["serve", "--listen", address, "--data", str(data), "--import-private"]
             detached.start(
                 [*serve, "--users-lock", str(users_file(sock))],
                 log=paths.service_log(data),
@@ -152,7 +153,7 @@ def _make_token(data: Path, file: Path) -> str:
     from rengafs.service.run import ServeOptions
     from rengafs.service.tokens import create_token
 
-    token = create_token(ServeOptions(listen="", data=data), TOKEN_NAME)
+    token = create_token(ServeOptions(listen="", data=data), TOKEN_NAME, everywhere=True)
     made = file.with_suffix(f".{os.getpid()}")
     descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with open(descriptor, "w") as output:

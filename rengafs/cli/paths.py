@@ -46,6 +46,10 @@ class Paths:
         """
         return self.state / "drafts" / short_hash(mountpoint)
 
+    def recordings(self, mountpoint: Path) -> Path:
+        """Return where the mount at *mountpoint* writes what commands read; see `record`."""
+        return self.runtime / "recordings" / short_hash(mountpoint)
+
     def socket(self, data: Path) -> Path:
         """Return the socket of the embedded service of *data*. Raises `SetupError` if too long."""
         path = self.runtime / f"service-{short_hash(data)}.sock"

@@ -106,8 +106,7 @@ def not_committed(mountpoint: Path, lost: list[str]) -> RengafsError:
     more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
     return refuse(
         Exit.FAILED,
-        f"{mountpoint} is unmounted, but not all is committed: {lost[0]}{more}; what was "
-        "written is kept on this machine until the next mount there",
+        f"{mountpoint} is unmounted, but not all is committed: {lost[0]}{more}",
     )
 
 

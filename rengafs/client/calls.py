@@ -43,6 +43,7 @@ from rengafs.protocol.queries import (
 from rengafs.protocol.records import (
     Difference,
     Entry,
+    Import,
     Label,
     Log,
     Moment,
@@ -230,6 +231,11 @@ def log(path: str, *, before: int = 0, limit: int = 1000) -> Flow[Log]:
 def last(path: str) -> Flow[Moment]:
     """Return the last change as of which a deleted path was whole. Raises `BadRequest`."""
     return (yield from _get(endpoints.LAST, LastPath(path=path)))
+
+
+def import_url(file: int, url: str, max_bytes: int) -> Request:
+    """Return the request that has the service fetch a URL into a file; stream its progress."""
+    return endpoints.IMPORT.request(ids={"node": file}, body=Import(url=url, max_bytes=max_bytes))
 
 
 def labels(node: int) -> Flow[list[Label]]:

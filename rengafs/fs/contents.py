@@ -157,6 +157,7 @@ class Content:
             except RengafsError as error:
                 self._pending = pending.then(self._pending)
                 kept = await draft.keep(f"{error.code}: {error}")
+                error.details["kept"] = str(kept)
                 log.error("file %d is not saved: %s; its bytes are in %s", self.node, error, kept)
                 raise
             assert outcome.version is not None, "the protocol promises the version"

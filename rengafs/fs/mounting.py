@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,12 +24,15 @@ from rengafs.fs.contents import Contents
 from rengafs.fs.drafts import DraftStore
 from rengafs.fs.following import Follower
 from rengafs.fs.kernel import Kernel
+from rengafs.fs.locked import LockedRemote
 from rengafs.fs.reading import Budget, Readers
+from rengafs.fs.recording import Recorder
 from rengafs.fs.remote import Remote
 from rengafs.fs.requests import VolumeOptions
 from rengafs.fs.volume import Volume
 from rengafs.protocol.endpoints import CLIENT_HEADER, HOST_HEADER
 from rengafs.protocol.errors import SetupError
+from rengafs.protocol.locks import LockFile
 from rengafs.protocol.records import ROOT
 
 log = logging.getLogger(__name__)
@@ -66,6 +69,15 @@ class MountOptions:
     show_versions: bool = False
     patience_seconds: float = 30.0
     """How long a request waits for the service before it is EIO."""
+    recordings_directory: Path | None = None
+    """Where what `rengafs record` asks for is written; None: nowhere."""
+    lock: LockFile | None = None
+    """Show just the versions that it names. To be mounted read-only."""
+
+    @property
+    def caller_uid(self) -> int:
+        """Who may record: who runs the mount, whatever owner it shows."""
+        return os.getuid()
 
 
 def run(options: MountOptions, *, ready: Callable[[], None] | None = None) -> list[str]:
@@ -79,7 +91,7 @@ def run(options: MountOptions, *, ready: Callable[[], None] | None = None) -> li
 
 async def _run(options: MountOptions, ready: Callable[[], None] | None) -> list[str]:
     async with _driver(options) as driver, trio.open_nursery() as background:
-        remote = Remote(driver, options.mount_id)
+        remote = await _remote(driver, options)
         info = await remote.info()
         disk = trio.CapacityLimiter(DISK_THREADS)
         cache = BlockCache(
@@ -99,7 +111,8 @@ async def _run(options: MountOptions, ready: Callable[[], None] | None) -> list[
         volume = Volume(remote, await remote.node(ROOT), contents, _volume_options(options))
         follower = Follower(volume, remote, kernel, info.change)
         failures: list[str] = []
-        with _attached(volume, options):
+        recorder = Recorder(volume.inodes, options.recordings_directory, options.caller_uid)
+        with closing(recorder), _attached(volume, recorder, options):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(kernel.run)
                 nursery.start_soon(follower.run)
@@ -114,6 +127,14 @@ async def _run(options: MountOptions, ready: Callable[[], None] | None) -> list[
     for failure in failures:
         log.error("not committed: %s", failure)
     return failures
+
+
+async def _remote(driver: TrioDriver, options: MountOptions) -> Remote:
+    if options.lock is None:
+        return Remote(driver, options.mount_id)
+    remote = LockedRemote(driver, options.mount_id, options.lock)
+    await remote.prepare()
+    return remote
 
 
 def _volume_options(options: MountOptions) -> VolumeOptions:
@@ -142,13 +163,13 @@ async def _driver(options: MountOptions) -> AsyncIterator[TrioDriver]:
 
 
 @contextmanager
-def _attached(volume: Volume, options: MountOptions) -> Iterator[None]:
+def _attached(volume: Volume, recorder: Recorder, options: MountOptions) -> Iterator[None]:
     """Attach *volume* to the kernel; detach whatever happens."""
     chosen = operations.options(
         allow_other=options.allow_other, read_only=options.read_only, source=options.source
     )
     try:
-        pyfuse3.init(operations.Operations(volume), str(options.mountpoint), chosen)
+        pyfuse3.init(operations.Operations(volume, recorder), str(options.mountpoint), chosen)
     except RuntimeError as error:
         raise SetupError(
             f"the kernel does not mount {options.mountpoint}: {error}; "

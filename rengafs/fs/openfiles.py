@@ -101,7 +101,9 @@ class OpenFiles:
             try:
                 await opened.flush()
             except RengafsError as error:
-                failures.append(f"{opened.inode.name.decode(errors='replace')}: {error}")
+                name = opened.inode.name.decode(errors="replace")
+                kept = error.details.get("kept", "memory only")
+                failures.append(f"{name}: {error}; its bytes are in {kept}")
         return failures
 
     def _content_of(self, inode: Inode) -> Content:

@@ -28,13 +28,15 @@ from pyfuse3 import (
     XAttrNameT,
 )
 
+from rengafs.fs import recording
 from rengafs.fs.attributes import BLOCK, Stat
 from rengafs.fs.inodes import Inode, What
+from rengafs.fs.recording import Recorder
 from rengafs.fs.requests import Caller, Changes
 from rengafs.fs.volume import Volume
 from rengafs.protocol import names
 from rengafs.protocol.errors import RengafsError
-from rengafs.protocol.records import Usage
+from rengafs.protocol.records import ROOT, Usage
 
 log = logging.getLogger(__name__)
 
@@ -78,9 +80,10 @@ class Operations(pyfuse3.Operations):
     """On, the kernel would own size and mtime, and a change elsewhere would not show."""
     enable_acl = False
 
-    def __init__(self, volume: Volume) -> None:
+    def __init__(self, volume: Volume, recorder: Recorder) -> None:
         super().__init__()
         self._volume = volume
+        self._recorder = recorder
 
     # --- names ------------------------------------------------------------------------
 
@@ -194,7 +197,10 @@ class Operations(pyfuse3.Operations):
     async def setxattr(
         self, inode: InodeT, name: XAttrNameT, value: bytes, ctx: RequestContext
     ) -> None:
-        await self._volume.set_xattr(inode, name, value)
+        if inode == ROOT and name == recording.ATTRIBUTE:
+            self._recorder.begin(value, ctx.uid)
+        else:
+            await self._volume.set_xattr(inode, name, value)
 
     @_request
     async def removexattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> None:
@@ -212,12 +218,14 @@ class Operations(pyfuse3.Operations):
         ctx: RequestContext,
     ) -> tuple[FileInfo, EntryAttributes]:
         inode, opened = await self._volume.create(parent_inode, name, mode, flags, _caller(ctx))
+        self._recorder.wrote(ctx.pid, inode)
         info = FileInfo(fh=FileHandleT(opened.handle), direct_io=opened.direct)
         return info, self._entry(inode)
 
     @_request
     async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
         opened = await self._volume.open(inode, flags)
+        self._recorder.opened(ctx.pid, inode, flags)
         return FileInfo(
             fh=FileHandleT(opened.handle), direct_io=opened.direct, keep_cache=opened.keep_cache
         )

@@ -14,6 +14,7 @@ an open directory           the kernel reads one at a time under its inode lock
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import msgspec
@@ -177,7 +178,7 @@ class Volume:
         if moved is not None:
             moved.parent, moved.name = target.number, new_name
         if outcome.replaced is not None and outcome.replaced != outcome.moved:
-            self._orphan(outcome.replaced)
+            await self._lost_a_name(outcome.replaced)
         if moved is not None and outcome.node is not None:
             self._goes_on_as(moved, outcome.node)
 
@@ -405,13 +406,15 @@ class Volume:
         if not inode.node.links and inode.content is not None:
             inode.content.abandon()
 
-    def _orphan(self, node: int) -> None:
-        """Let the inode of a node that a rename replaced stand for a file without a name."""
+    async def _lost_a_name(self, node: int) -> None:
+        """Take in that a rename replaced a node; it may have other names, also made elsewhere."""
         inode = self.inodes.of_node(node)
         if inode is None:
             return
         inode.stale = True
-        if inode.content is not None and inode.node.links <= 1:
+        with suppress(RengafsError):  # the rename is done: its caller is told so
+            await self._refresh(inode)
+        if inode.content is not None and not inode.node.links:
             inode.content.abandon()
 
     def _directory_changed(self, directory: Inode, why: Node | None = None) -> None:

@@ -32,6 +32,7 @@ from rengafs.protocol.queries import (
 from rengafs.protocol.records import (
     Difference,
     Entry,
+    Import,
     Label,
     Log,
     Moment,
@@ -375,6 +376,14 @@ PAST_NAME = Endpoint(
     "One name that a directory has or had.",
     PastName,
     query=Named,
+)
+IMPORT: Endpoint[bytes] = Endpoint(
+    "import",
+    "POST",
+    f"{FS}/node/{{node}}/import",
+    "Fetch a URL into a file, as its next version; a JSON line of progress now and then.",
+    LINES,
+    body=Import,
 )
 LABELS = Endpoint(
     "labels",

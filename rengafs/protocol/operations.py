@@ -258,7 +258,7 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     moved: int | None = None
     """Of a rename: the id of the node that stood at the old name."""
     replaced: int | None = None
-    """Of a rename: the id of the node that lost its last name by it."""
+    """Of a rename: the id of the node that lost a name by it, often its last."""
     restored: int = 0
     """Of a restore or a clone: entries that were made, brought back or changed."""
     problem: Problem | None = None

@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from rengafs.protocol.errors import Problem
+
 ROOT = 1
 """The id of the directory of all buckets; also FUSE's root inode."""
 
@@ -258,6 +260,26 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
 
     heartbeat: int
     """The number of the last change."""
+
+
+class Import(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What is to be fetched into a file."""
+
+    url: str
+    """http or https, without user name and password."""
+    max_bytes: int
+    """More is refused, and nothing saved."""
+
+
+class ImportProgress(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """How far an import is; the last line has *version* or *problem*."""
+
+    done: int
+    """Bytes that came so far."""
+    total: int | None = None
+    """Bytes that are announced."""
+    version: Version | None = None
+    problem: Problem | None = None
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,11 @@
 `listening`       sockets: a port or a Unix socket
 `trickles`        connections, and bodies that come byte by byte
 `leaving`         an embedded service leaves after its last user
+`upkeep`          `sweep_data`, `check_data`: without a service, or beside it
+`sweeping` `checking`   what they do
+`sharing`         members of buckets, likewise
 `tokens`          `create_token` and the like, without a service
+`health`          `/healthz`, `/readyz`, `/metrics`
 `app`             `create_app`: endpoints to handlers
 `boundary`        request ids, the log, and errors as JSON: the one place that catches all
 `calls`           a request as a handler sees it: parsed, and allowed

@@ -9,19 +9,20 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from rengafs.backends.base import Backend
 from rengafs.catalog.catalog import Catalog
 from rengafs.protocol import endpoints
 from rengafs.protocol.endpoints import ALL, STORAGE, Endpoint
-from rengafs.service import applying, contents, original, past, tree
+from rengafs.service import applying, contents, importing, original, past, tree
 from rengafs.service.authority import Authority
 from rengafs.service.boundary import Boundary, raise_ours
 from rengafs.service.calls import Call, answer, open_call
 from rengafs.service.description import describe
 from rengafs.service.feeding import Hub
+from rengafs.service.health import Metrics, health_routes
 from rengafs.service.parts import Parts
 
 Handler = Callable[[Parts, Call], Awaitable[Response]]
@@ -56,6 +57,7 @@ def handlers() -> dict[str, Handler]:
         endpoints.DIFFERENCES: past.differences,
         endpoints.LOG: past.log,
         endpoints.LAST: past.last,
+        endpoints.IMPORT: importing.import_url,
         endpoints.LABELS: past.labels,
         endpoints.LABEL: past.label,
         endpoints.VERSION: tree.version,
@@ -69,24 +71,33 @@ def handlers() -> dict[str, Handler]:
     return {endpoint.name: handler for endpoint, handler in table.items()}
 
 
-def create_app(catalog: Catalog, backends: Mapping[str, Backend], *, version: str) -> Starlette:
+def create_app(
+    catalog: Catalog,
+    backends: Mapping[str, Backend],
+    *,
+    version: str,
+    fetch_private: bool = False,
+) -> Starlette:
     """Return the service. *version* is what it calls itself.
+
+    :param fetch_private: whether URLs are imported from private addresses too.
 
     Its `Parts` are at ``app.state.parts``. Closing catalog and hub is the caller's.
     """
     hub = Hub(lambda: parts.read(Catalog.last_change))
     authority = Authority(catalog.identity.secret)
-    parts = Parts(catalog, backends, authority, hub, version)
+    parts = Parts(catalog, backends, authority, hub, version, fetch_private)
+    metrics = Metrics()
     known = handlers()
     # One route for each address: a route of another method would hide the 405.
     routes = [_route(parts, endpoint, known[endpoint.name]) for endpoint in ALL]
     routes += [
-        Route("/healthz", _healthy),
+        *health_routes(parts, metrics),
         Route(f"{STORAGE}/swagger.json", _describe(version)),
     ]
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(Boundary)],
+        middleware=[Middleware(Boundary, metrics=metrics)],
         exception_handlers={HTTPException: raise_ours},
         lifespan=_lifespan(hub),
     )
@@ -103,10 +114,6 @@ def _route(parts: Parts, endpoint: Endpoint[Any], handler: Handler) -> Route:
 
 def _starlette_path(path: str) -> str:
     return path.replace("}", ":int}")
-
-
-async def _healthy(_request: Request) -> Response:
-    return PlainTextResponse("rengafs\n")
 
 
 def _describe(version: str) -> Callable[[Request], Awaitable[Response]]:

@@ -5,6 +5,7 @@ fsync); a payload goes to its backend as it arrives, and is history only when it
 operation has been carried out.
 """
 
+import time
 from collections.abc import AsyncIterator, Sequence
 
 import msgspec
@@ -30,6 +31,8 @@ from rengafs.service.parts import Parts
 MAX_OPERATIONS = 10_000
 MAX_LINES = 64 << 20
 """Bytes of all frames' lines, which are kept until they are carried out."""
+HELD_SECONDS = 3600
+"""A payload that waited longer for its transaction is refused: the sweeper may have seen it."""
 AT_ONCE = 256
 """Operations in one transaction: others wait for it, so it stays short."""
 
@@ -106,6 +109,8 @@ class _Batch:
         self._outcomes: list[Outcome] = []
         self._count = 0
         self._stopped = False
+        self._since = 0.0
+        """When the first of those that wait came."""
 
     async def add(self, operation: Operation, size: int, payload: AsyncIterator[bytes]) -> None:
         """Take an operation, and its payload to the end."""
@@ -123,6 +128,8 @@ class _Batch:
         if self._stopped and not self._atomic:
             self._outcomes.append(skipped("an operation before this one failed"))
             return
+        if not self._waiting:
+            self._since = time.monotonic()
         self._waiting.append(staged)
         if staged.failure is not None:
             self._stopped = True
@@ -153,6 +160,9 @@ class _Batch:
         staged, self._waiting = self._waiting, []
         if not staged:
             return
+        if time.monotonic() - self._since > HELD_SECONDS:
+            await self._discard(staged, frozenset())
+            raise TooLarge(f"the body took more than {HELD_SECONDS} s; send less at once")
         try:
             applied = await self._parts.write(
                 Catalog.apply, self._actor, staged, atomic=self._atomic

@@ -23,7 +23,8 @@ from rengafs.protocol.errors import (
     RengafsError,
     to_problem,
 )
-from rengafs.service.calls import USER_KEY
+from rengafs.service.calls import ENDPOINT_KEY, USER_KEY
+from rengafs.service.health import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +32,9 @@ log = logging.getLogger(__name__)
 class Boundary:
     """ASGI middleware; see the module."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Carry out one request."""
@@ -51,6 +53,7 @@ class Boundary:
                 message["headers"] = [*message.get("headers", []), header]
             await send(message)
 
+        self._metrics.under_way.inc()
         try:
             await self._app(scope, receive, sending)
         except Exception as error:
@@ -62,6 +65,9 @@ class Boundary:
                 raise
             await _reply(problem, request_id)(scope, receive, sending)
         finally:
+            seconds = time.monotonic() - began
+            self._metrics.under_way.dec()
+            self._metrics.answered(scope.get(ENDPOINT_KEY, "other"), status, seconds)
             log.info(
                 "request=%s user=%s method=%s path=%s status=%d ms=%d",
                 request_id,
@@ -69,7 +75,7 @@ class Boundary:
                 scope["method"],
                 scope["path"],
                 status,
-                (time.monotonic() - began) * 1000,
+                seconds * 1000,
             )
 
 

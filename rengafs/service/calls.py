@@ -5,7 +5,7 @@ Parsing knows no handler; what a handler needs of the body as a stream, it takes
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -14,16 +14,25 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from rengafs.catalog.catalog import Catalog
-from rengafs.catalog.values import Actor, TokenHolder
+from rengafs.catalog.membership import What
+from rengafs.catalog.values import Actor, Role, TokenHolder
 from rengafs.protocol.endpoints import (
     CLIENT_HEADER,
     EXECUTION_HEADER,
     HOST_HEADER,
+    PATH,
     PROJECT_HEADER,
     Endpoint,
     Media,
 )
-from rengafs.protocol.errors import BadRequest, BodyMismatch, NotFound, ReadOnly, TooLarge
+from rengafs.protocol.errors import (
+    BadRequest,
+    BodyMismatch,
+    Forbidden,
+    NotFound,
+    ReadOnly,
+    TooLarge,
+)
 from rengafs.service.authority import Bearer, Direction, Granted, bearer
 from rengafs.service.parts import Parts
 
@@ -35,6 +44,8 @@ MAX_HEADER_TEXT = 200
 """Characters kept of the headers that go to the log."""
 MAX_ID = 2**63 - 1
 
+ENDPOINT_KEY = "rengafs.endpoint"
+"""Where in the ASGI scope the metrics find the endpoint's name."""
 USER_KEY = "rengafs.user"
 """Where in the ASGI scope the log finds the user's name."""
 
@@ -82,6 +93,8 @@ class Call:
             client=(client or headers.get(CLIENT_HEADER, ""))[:MAX_HEADER_TEXT],
             execution=self._number(EXECUTION_HEADER),
             project=self._number(PROJECT_HEADER),
+            # A grant was given to who might: it needs no more.
+            everywhere=self.holder is None or self.holder.everywhere,
         )
 
     def refuse_read_only(self) -> None:
@@ -104,6 +117,7 @@ class Call:
 
 async def open_call(request: Request, endpoint: Endpoint[Any], parts: Parts) -> Call:
     """Judge and parse a request. Raises what is wrong with it."""
+    request.scope[ENDPOINT_KEY] = endpoint.name
     given = bearer(request.headers.get("authorization", ""))
     call = Call(request, endpoint, None, None)
     if endpoint.grant:
@@ -113,11 +127,44 @@ async def open_call(request: Request, endpoint: Endpoint[Any], parts: Parts) -> 
     else:
         call.holder = await _find_holder(given, parts)
         request.scope[USER_KEY] = call.holder.name
+        await permit_path(parts, call)
     if endpoint.query is not None:
         call.query = _convert(dict(request.query_params), endpoint.query)
+        await permit_query(parts, call)
     if endpoint.body is not None and not isinstance(endpoint.body, Media):
         call.body = decode(await read_json(request), endpoint.body)
     return call
+
+
+async def permit_path(parts: Parts, call: Call) -> None:
+    """Refuse a call if its address names what the user may not see, or not change."""
+    role: Role = "reader"
+    if call.endpoint.method != "GET":
+        role = "owner" if "bucket" in call.request.path_params else "writer"
+    for what in ("node", "bucket", "file", "version"):
+        if what in call.request.path_params:
+            await permit(parts, call.user, [call.id(what)], role, what)
+
+
+async def permit_query(parts: Parts, call: Call) -> None:
+    """Refuse a call if its query's path is of a bucket that the user may not see."""
+    path = getattr(call.query, "path", None)
+    if path is None or call.user.everywhere:
+        return
+    first = next((part for part in path.split("/") if part), "")
+    if first:
+        at = getattr(call.query, "at", None)
+        await parts.read(Catalog.permit_name, call.user.user, first, "reader", at)
+    elif call.endpoint is not PATH:
+        raise Forbidden("of all buckets together only a user of everywhere is told; name a bucket")
+
+
+async def permit(
+    parts: Parts, user: TokenHolder, numbers: Sequence[int], role: Role, what: What = "node"
+) -> None:
+    """Raise `NotFound` or `Forbidden` unless the user has *role* where these ids are."""
+    if not user.everywhere:
+        await parts.read(Catalog.permit, user.user, numbers, role, what)
 
 
 async def _find_holder(given: Bearer, parts: Parts) -> TokenHolder:

@@ -8,13 +8,14 @@ sweeper's, and only counted here.
 import hashlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import anyio.to_thread
 
 from rengafs.backends.base import Backend
 from rengafs.catalog.catalog import Catalog
 from rengafs.catalog.stock import LOST, Known
+from rengafs.catalog.values import Blob
 from rengafs.protocol.errors import Corrupt
 from rengafs.service.sweeping import GRACE_SECONDS, orphans
 
@@ -27,8 +28,11 @@ class Damage:
 
     blob: int
     backend: str
-    key: str
     what: str
+    key: str
+    """As the catalog has it."""
+    better_key: str
+    """As a repair sets it."""
     versions: list[int]
     """Whose bytes it holds; the first hundred."""
 
@@ -60,42 +64,50 @@ async def check(
     """Compare; return what was found, before any repair.
 
     :param contents: read every blob and compare its hash.
-    :param repair: note lost and damaged blobs as lost, so that the next save of the same
-        bytes heals their versions (until then reading them fails clearly, as before); and
-        correct the sums.
+    :param repair: mark damaged blobs as lost: the next save of the same bytes then heals
+        their versions, and until then reading them fails as before. What was marked and is
+        whole again (its disk was not there) is unmarked. The sums are corrected.
     """
     report = Report(sums_agree=await anyio.to_thread.run_sync(catalog.sums_agree))
     after = 0
     while page := await anyio.to_thread.run_sync(catalog.blobs, after, PAGE):
         for known in page:
             report.blobs += 1
-            what = await _fault(known, backends, contents)
-            if what:
-                report.damaged.append(await _damage(catalog, known, what))
+            damage = await _examine(catalog, known, backends, contents)
+            if damage is not None:
+                report.damaged.append(damage)
         after = page[-1].id
     before = time.time() - grace_seconds
     for backend in backends.values():
         async for orphan in orphans(catalog, backend):
             report.orphans += orphan.at <= before
     if repair and not report.clean:
-        numbers = [damage.blob for damage in report.damaged]
-        await anyio.to_thread.run_sync(catalog.repair, numbers)
+        keys = {damage.blob: damage.better_key for damage in report.damaged}
+        await anyio.to_thread.run_sync(catalog.repair, keys)
     return report
 
 
-async def _damage(catalog: Catalog, known: Known, what: str) -> Damage:
-    versions = await anyio.to_thread.run_sync(catalog.versions_of, known.id)
-    return Damage(known.id, known.blob.backend, known.blob.key, what, versions)
-
-
-async def _fault(known: Known, backends: Mapping[str, Backend], contents: bool) -> str:
-    """Return what is wrong with a blob, or nothing."""
+async def _examine(
+    catalog: Catalog, known: Known, backends: Mapping[str, Backend], contents: bool
+) -> Damage | None:
     blob = known.blob
     backend = backends.get(blob.backend)
+    key = blob.key.removeprefix(LOST)
+    better = blob.key
     if backend is None:
-        return f"the backend {blob.backend!r} is not enabled"
-    if blob.key == LOST:
-        return "it was found to be lost before"
+        what = f"the backend {blob.backend!r} is not enabled"
+    else:
+        what = await _fault(backend, replace(blob, key=key), contents)
+        better = LOST + key if what else key
+    if not what and blob.key == key:
+        return None
+    versions = await anyio.to_thread.run_sync(catalog.versions_of, known.id)
+    what = what or "it was lost, and is there again"
+    return Damage(known.id, blob.backend, what, blob.key, better, versions)
+
+
+async def _fault(backend: Backend, blob: Blob, contents: bool) -> str:
+    """Return what is wrong with a blob, or nothing."""
     digest = hashlib.sha256()
     stop = blob.size if contents else min(blob.size, 1)
     try:

@@ -13,7 +13,9 @@ from rengafs.protocol import frames
 from rengafs.protocol.endpoints import SHA256_HEADER
 from rengafs.protocol.errors import (
     BadRequest,
+    Corrupt,
     InternalError,
+    NotFound,
     RengafsError,
     TooLarge,
     from_problem,
@@ -74,7 +76,7 @@ async def read_many(parts: Parts, call: Call) -> Response:
     reads: list[Read] = call.body
     if len(reads) > MAX_READS:
         raise TooLarge(f"a request has at most {MAX_READS} reads", limit=MAX_READS)
-    found = await parts.read(Catalog.contents, [read.version for read in reads])
+    found = await _visible_contents(parts, call, [read.version for read in reads])
     plans = [_plan(read, found[read.version]) for read in reads]
     total = sum(stop - start for _, start, stop in plans if not isinstance(_, RengafsError))
     if total > MAX_READ_BYTES:
@@ -85,6 +87,16 @@ async def read_many(parts: Parts, call: Call) -> Response:
             yield await _one(parts, place, start, stop)
 
     return StreamingResponse(body(), media_type=frames.MEDIA_TYPE)
+
+
+async def _visible_contents(
+    parts: Parts, call: Call, numbers: list[int]
+) -> dict[int, Content | NotFound]:
+    found = await parts.read(Catalog.contents, numbers)
+    if call.user.everywhere:
+        return found
+    hidden = await parts.read(Catalog.hidden, call.user.user, list(found))
+    return found | hidden
 
 
 def _plan(read: Read, place: Content | RengafsError) -> tuple[Content | RengafsError, int, int]:
@@ -141,7 +153,11 @@ async def _respond(parts: Parts, call: Call, place: Content) -> Response:
         return Response(b"", status, headers, OCTETS)
     pieces = fetch(parts.backend(place.blob.backend), place.blob, place, start, stop)
     # The first piece before the headers: what is missing is a 500, not a cut connection.
-    first = await anext(pieces)
+    try:
+        first = await anext(pieces)
+    except Corrupt:
+        parts.forget(place.version)
+        raise
     if len(first) == stop - start:
         await pieces.aclose()  # type: ignore[attr-defined]
         return Response(first, status, headers, OCTETS)

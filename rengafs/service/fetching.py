@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 import anyio.to_thread
 
 from rengafs.backends.base import PIECE_BYTES, Backend
+from rengafs.catalog.stock import LOST
 from rengafs.catalog.values import Blob, Content
 from rengafs.protocol.errors import Corrupt
 
@@ -32,7 +33,7 @@ async def fetch(
 
 def refuse_lost(blob: Blob, content: Content) -> None:
     """Raise `Corrupt` for a blob that `rengafs check` found to be gone."""
-    if not blob.key:
+    if blob.key.startswith(LOST):
         raise Corrupt(
             f"the bytes of version {content.version} are lost; restore them from a backup, "
             "or save the same bytes again",

@@ -3,9 +3,10 @@
 from starlette.responses import Response
 
 from rengafs.catalog.catalog import Catalog
-from rengafs.catalog.values import TokenHolder
+from rengafs.catalog.values import Role, TokenHolder
 from rengafs.protocol.endpoints import (
     Authorize,
+    CopyFile,
     Created,
     CreatedBucket,
     CreatedFile,
@@ -13,7 +14,7 @@ from rengafs.protocol.endpoints import (
 )
 from rengafs.protocol.errors import NotFound
 from rengafs.protocol.vertices import VertexData, flatten
-from rengafs.service.calls import Call, answer
+from rengafs.service.calls import Call, answer, permit
 from rengafs.service.parts import Parts
 
 
@@ -34,6 +35,7 @@ async def create_bucket(parts: Parts, call: Call) -> Response:
 async def create_file(parts: Parts, call: Call) -> Response:
     """Make an empty file, with a grant to write it."""
     call.refuse_read_only()
+    await permit(parts, call.user, [call.body.bucket_id], "writer", "bucket")
     number = await parts.write(Catalog.create_file, call.actor(), call.body)
     token = parts.authority.grant(call.user, number, "write")
     return answer(CreatedFile(id=number, access_token=token), 201)
@@ -42,12 +44,19 @@ async def create_file(parts: Parts, call: Call) -> Response:
 async def copy_file(parts: Parts, call: Call) -> Response:
     """Clone a file or a version."""
     call.refuse_read_only()
-    return answer(Created(id=await parts.write(Catalog.copy_file, call.actor(), call.body)), 201)
+    body: CopyFile = call.body
+    # Beside the source, unless another bucket is given.
+    role: Role = "writer" if body.bucket_id is None else "reader"
+    await permit(parts, call.user, [body.resource_id], role, "resource")
+    if body.bucket_id is not None:
+        await permit(parts, call.user, [body.bucket_id], "writer", "bucket")
+    return answer(Created(id=await parts.write(Catalog.copy_file, call.actor(), body)), 201)
 
 
 async def authorize_read(parts: Parts, call: Call) -> Response:
     """Answer a grant for the version that is the newest now, or the one named."""
     body: Authorize = call.body
+    await permit(parts, call.user, [body.resource_id], "reader", "resource")
     file, version = await parts.read(Catalog.resource, body.resource_id)
     return answer(Grant(access_token=_read_grant(parts, call.user, file, version)))
 
@@ -56,6 +65,7 @@ async def authorize_write(parts: Parts, call: Call) -> Response:
     """Answer a grant to write a file; a version can't be written."""
     call.refuse_read_only()
     body: Authorize = call.body
+    await permit(parts, call.user, [body.resource_id], "writer", "resource")
     file, _ = await parts.read(Catalog.resource, body.resource_id)
     if file != body.resource_id:
         raise NotFound(
@@ -82,8 +92,12 @@ async def put_bucket(parts: Parts, call: Call) -> Response:
 
 
 async def explore_buckets(parts: Parts, call: Call) -> Response:
-    """Answer all buckets."""
-    return answer(await parts.read(Catalog.explore_buckets))
+    """Answer all buckets that the user may see."""
+    buckets = await parts.read(Catalog.explore_buckets)
+    if not call.user.everywhere:
+        seen = await parts.read(Catalog.visible, call.user.user)
+        buckets = [bucket for bucket in buckets if bucket.id in seen]
+    return answer(buckets)
 
 
 async def explore_bucket(parts: Parts, call: Call) -> Response:

@@ -36,6 +36,8 @@ class Parts:
     authority: Authority
     hub: Hub
     version: str
+    fetch_private: bool = False
+    """Whether URLs are imported from private addresses too."""
     _readers: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(READERS))
     _writers: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(WRITERS))
     _contents: LRUCache[int, Content] = field(default_factory=lambda: LRUCache(CONTENTS))
@@ -79,3 +81,7 @@ class Parts:
             content = await self.read(Catalog.content, version)
             self._contents[version] = content
         return content
+
+    def forget(self, version: int) -> None:
+        """Ask the catalog anew where a version lies: its blob may have been healed."""
+        self._contents.pop(version, None)

@@ -3,22 +3,39 @@
 from starlette.responses import Response
 
 from rengafs.catalog.catalog import Catalog
+from rengafs.protocol.errors import NotFound
 from rengafs.protocol.queries import Compare, LastPath, LogOf, Named
-from rengafs.service.calls import Call, answer
+from rengafs.protocol.records import ROOT
+from rengafs.service.calls import Call, answer, permit
 from rengafs.service.parts import Parts
 
 
 async def past_name(parts: Parts, call: Call) -> Response:
     """Answer one name that a directory has or had."""
     query: Named = call.query
-    return answer(await parts.read(Catalog.past_name, call.id("node"), query.name))
+    found = await parts.read(Catalog.past_name, call.id("node"), query.name)
+    if call.id("node") == ROOT:
+        await permit(parts, call.user, [found.node], "reader")
+    return answer(found)
 
 
 async def differences(parts: Parts, call: Call) -> Response:
     """Answer in what a path differs between two changes."""
     query: Compare = call.query
+    for at in (query.before, query.after):
+        await _permit_then(parts, call, query.path, at)
     found = await parts.read(Catalog.differences, query.path, query.before, query.after)
     return answer(found)
+
+
+async def _permit_then(parts: Parts, call: Call, path: str, at: int | None) -> None:
+    """Refuse if the path's bucket of then, of the same name, is none that the user may see."""
+    first = next((part for part in path.split("/") if part), "")
+    try:
+        entry = await parts.read(Catalog.path, first, at)
+    except NotFound:
+        return  # then it was not there
+    await permit(parts, call.user, [entry.node.id], "reader")
 
 
 async def log(parts: Parts, call: Call) -> Response:

@@ -18,6 +18,7 @@ from types import FrameType
 
 import uvicorn
 
+from rengafs.backends.base import Backend
 from rengafs.backends.local import open_local
 from rengafs.catalog import droppings
 from rengafs.catalog.catalog import Catalog, open_catalog
@@ -53,6 +54,8 @@ class ServeOptions:
     """Listen on other hosts than this one, without TLS."""
     droppings: tuple[str, ...] = droppings.DEFAULT
     """Patterns of names that editors leave behind: see `rengafs.catalog.droppings`."""
+    import_private: bool = False
+    """Import URLs from private addresses too: see `importing`."""
 
 
 def serve(options: ServeOptions, *, ready: Callable[[str], None] | None = None) -> None:
@@ -61,14 +64,14 @@ def serve(options: ServeOptions, *, ready: Callable[[str], None] | None = None) 
     Raises `SetupError` for what keeps it from starting.
     """
     if options.workers != 1:
-        raise SetupError("more than one worker needs a catalog in PostgreSQL; say --workers 1")
+        raise SetupError("one process has one worker; start several behind a proxy instead")
     with listening(options.listen, insecure=options.insecure) as (sock, address):
         catalog = open_service_catalog(options)
         try:
-            backend = open_local(options.data.absolute() / "blobs", owner=catalog.identity.catalog)
-            app = create_app(
-                catalog, {backend.name: backend}, version=importlib.metadata.version("rengafs")
-            )
+            backends = open_backends(options, catalog)
+            version = importlib.metadata.version("rengafs")
+            private = options.import_private
+            app = create_app(catalog, backends, version=version, fetch_private=private)
             config = uvicorn.Config(
                 app,
                 loop="uvloop",
@@ -93,6 +96,12 @@ def open_service_catalog(options: ServeOptions) -> Catalog:
     data = open_place(options.data.absolute())
     url = options.catalog or sqlite_url(data / "catalog.sqlite")
     return open_catalog(url, droppings=options.droppings)
+
+
+def open_backends(options: ServeOptions, catalog: Catalog) -> dict[str, Backend]:
+    """Open the backends that *options* mean, by name. Raises `SetupError`."""
+    local = open_local(options.data.absolute() / "blobs", owner=catalog.identity.catalog)
+    return {local.name: local}
 
 
 def _tell(address: str, ready: Callable[[str], None] | None) -> None:

@@ -17,7 +17,7 @@ from rengafs.protocol.queries import (
     Since,
     When,
 )
-from rengafs.protocol.records import ServiceInfo
+from rengafs.protocol.records import ROOT, Change, ServiceInfo
 from rengafs.service.calls import Call, answer
 from rengafs.service.parts import Parts
 
@@ -48,12 +48,18 @@ async def entries(parts: Parts, call: Call) -> Response:
     page = await parts.read(
         Catalog.entries, call.id("node"), after=query.after, limit=query.limit, at=query.at
     )
+    seen = await _seen(parts, call)
+    if call.id("node") == ROOT and seen is not None:
+        kept = [entry for entry in page.entries if entry.node.id in seen]
+        page = replace(page, entries=kept)
     return answer(page)
 
 
 async def entry(parts: Parts, call: Call) -> Response:
     """Answer one name of a directory."""
     query: FindEntry = call.query
+    if call.id("node") == ROOT and not call.user.everywhere:
+        await parts.read(Catalog.permit_name, call.user.user, query.name, "reader", query.at)
     return answer(await parts.read(Catalog.entry, call.id("node"), query.name, query.at))
 
 
@@ -84,6 +90,9 @@ async def past_names(parts: Parts, call: Call) -> Response:
     names = await parts.read(
         Catalog.past_names, call.id("node"), after=query.after, limit=query.limit
     )
+    seen = await _seen(parts, call)
+    if call.id("node") == ROOT and seen is not None:
+        names = replace(names, names=[name for name in names.names if name.node in seen])
     return answer(names)
 
 
@@ -108,8 +117,28 @@ async def moment(parts: Parts, call: Call) -> Response:
 async def feed(parts: Parts, call: Call) -> Response:
     """Answer the stream of changes. Raises `BadRequest` before it begins."""
     query: Since = call.query
-    first = await parts.read(Catalog.changes_after, query.since)
-    stream = parts.hub.stream(
-        query.since, first, lambda since: parts.read(Catalog.changes_after, since)
-    )
+
+    async def read(since: int) -> list[Change]:
+        changes = await parts.read(Catalog.changes_after, since)
+        seen = await _seen(parts, call) if changes else None
+        return changes if seen is None else [_as_seen(change, seen) for change in changes]
+
+    stream = parts.hub.stream(query.since, await read(query.since), read)
     return StreamingResponse(stream, media_type=LINES.type, headers={"cache-control": "no-store"})
+
+
+async def _seen(parts: Parts, call: Call) -> frozenset[int] | None:
+    """Return the buckets that the user may see; None: all of them."""
+    if call.user.everywhere:
+        return None
+    return await parts.read(Catalog.visible, call.user.user)
+
+
+def _as_seen(change: Change, seen: frozenset[int]) -> Change:
+    """Return a change with the events that may be seen; its number stays, so none is missed."""
+    events = [event for event in change.events if event.bucket in seen or event.node == ROOT]
+    if len(events) == len(change.events):
+        return change
+    if not events:
+        return Change(number=change.number, at_ms=change.at_ms, action="hidden")
+    return replace(change, events=events)

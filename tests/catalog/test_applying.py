@@ -90,7 +90,7 @@ def test_a_repeated_operation_answers_what_it_answered_first(desk: Desk, atomic:
 def test_another_users_key_is_another_key(desk: Desk) -> None:
     bucket = desk.bucket()
     desk.apply(MakeFile(parent=bucket.id, name="a", key="k"))
-    desk.actor = type(desk.actor)(2, "bob")
+    desk.actor = type(desk.actor)(2, "bob", everywhere=True)
 
     assert desk.apply(MakeFile(parent=bucket.id, name="b", key="k"))[0].problem is None
 

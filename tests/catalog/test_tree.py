@@ -26,6 +26,7 @@ from rengafs.protocol.operations import (
     MakeSpecial,
     MakeSymlink,
     RemoveXattr,
+    Rename,
     SetAttributes,
     SetXattr,
 )
@@ -238,6 +239,26 @@ def test_special_nodes_keep_what_they_are(desk: Desk) -> None:
 
     assert (link.kind, link.target, link.size) == (Kind.SYMLINK, "../x", 4)
     assert (device.kind, device.device, device.mode) == (Kind.BLOCK, 2049, 0o660)
+
+
+def test_a_directory_counts_two_links_and_one_for_each_subdirectory(desk: Desk) -> None:
+    bucket, other = desk.bucket(), desk.bucket("other")
+    desk.file(bucket, "f", "one")
+    desk.directory(bucket, "a")
+    replaced = desk.directory(bucket, "b")
+
+    def links() -> tuple[int, ...]:
+        return tuple(desk.catalog.node(of).links for of in (ROOT, bucket.id, other.id))
+
+    assert links() == (4, 4, 2)
+    desk.rename(bucket, "a", "b")
+    assert links() == (4, 3, 2)
+    assert desk.catalog.node(replaced.id).links == 0
+    desk.do(Rename(parent=bucket.id, name="b", new_parent=other.id, new_name="b"))
+    assert links() == (4, 2, 3)
+    desk.rmdir(other, "b")
+    desk.rmdir(ROOT, "other")
+    assert links() == (3, 2, 0)
 
 
 def test_links_count_and_the_last_takes_the_file(desk: Desk) -> None:

@@ -1,24 +1,35 @@
 """Random work on the mount, and the same on a local directory: they must agree, always.
 
 And afterwards history must show every save: whatever was closed under a name is among the
-saves of that name, in order.
+saves of that name, in order. With a second mount of the same buckets, each step is made
+through one of them, and the other must come to show the same.
+
+A run ends after a fixed time. A failure is not reduced, which may take minutes, unless
+RENGAFS_SHRINK is set; RENGAFS_EXAMPLES and RENGAFS_SECONDS ask for more.
 """
 
+import ctypes
 import errno
 import itertools
 import os
 import shutil
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 COUNTER = itertools.count()
+SECONDS = float(os.environ.get("RENGAFS_SECONDS", "35"))
+FEED_SECONDS = 20
+"""For a change to show on the other mount. It takes a fraction of a second, if nothing is wrong."""
+NOREPLACE, EXCHANGE = 1, 2
+LIBC = ctypes.CDLL(None, use_errno=True)
 
 # Few names, so that they collide: files and directories alike.
 names = st.sampled_from(["a", "b", "d/a", "d/b", "d", "e", "d/e"])
@@ -56,22 +67,64 @@ def tree(root: Path) -> dict[str, object]:
     return found
 
 
+def rename_with(old: Path, new: Path, flags: int) -> None:
+    """Call renameat2(2)."""
+    if LIBC.renameat2(-100, os.fsencode(old), -100, os.fsencode(new), flags):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
 class Work(RuleBasedStateMachine):
-    mount: Path
+    mounts: tuple[Path, ...]
+    until: float
+    """Time after which no run does any work."""
 
     @initialize()
     def start(self) -> None:
-        self.there = self.mount / f"bucket{next(COUNTER)}"
-        self.there.mkdir()
+        # hypothesis wants runs to draw alike: one that begins too late goes through the motions.
+        self.is_over = time.monotonic() > self.until
+        self.bucket = f"bucket{next(COUNTER)}"
+        self.at = 0
+        if not self.is_over:
+            self.there.mkdir()
         self.here = Path(tempfile.mkdtemp())
         self.saved: dict[str, list[bytes]] = defaultdict(list)
+        self.kept: dict[Path, int] = {}
+        """A file that is open during several steps: root → descriptor."""
+        self.kept_any = False
 
     def teardown(self) -> None:
         if hasattr(self, "here"):
+            for descriptor in self.kept.values():
+                os.close(descriptor)
             shutil.rmtree(self.here)
-            self.check_history()
+            # With a file open for long, what counts as one save depends on when it is closed.
+            if not self.kept_any:
+                self.check_history()
+
+    @property
+    def there(self) -> Path:
+        return self.mounts[self.at] / self.bucket
+
+    @precondition(lambda self: len(self.mounts) > 1)
+    @rule()
+    def go_to_the_other_mount(self):
+        if self.is_over:
+            return
+        self.at = (self.at + 1) % len(self.mounts)
+        expected = tree(self.here)
+        waiting_since = time.monotonic()
+        while self.shows() != expected and time.monotonic() - waiting_since < FEED_SECONDS:
+            time.sleep(0.01)
+        # That they agree now is the invariant.
+
+    def shows(self) -> object:
+        """Return what is there; or the errno, where it changes while one looks."""
+        return outcome(lambda: tree(self.there))
 
     def both(self, action: Callable[[Path], object]) -> object:
+        if self.is_over:
+            return "over"
         expected = outcome(lambda: action(self.here))
         assert outcome(lambda: action(self.there)) == expected
         return expected
@@ -151,6 +204,50 @@ class Work(RuleBasedStateMachine):
 
         self.both(action)
 
+    @precondition(lambda self: len(self.mounts) == 1 and not self.kept)
+    @rule(name=names)
+    def open_and_keep(self, name):
+        def action(root: Path) -> None:
+            self.kept[root] = os.open(root / name, os.O_RDWR | os.O_CREAT, 0o644)
+
+        self.both(action)
+        self.kept_any = True
+
+    @precondition(lambda self: self.kept)
+    @rule(content=data, offset=sizes)
+    def write_to_what_is_kept(self, content, offset):
+        self.both(lambda root: os.pwrite(self.kept[root], content, offset))
+
+    @precondition(lambda self: self.kept)
+    @rule(size=sizes)
+    def truncate_what_is_kept(self, size):
+        self.both(lambda root: os.ftruncate(self.kept[root], size))
+
+    @precondition(lambda self: self.kept)
+    @rule()
+    def sync_what_is_kept(self):
+        self.both(lambda root: os.fsync(self.kept[root]))
+
+    @precondition(lambda self: self.kept)
+    @rule(mode=st.sampled_from([0o600, 0o644]))
+    def chmod_what_is_kept(self, mode):
+        self.both(lambda root: os.fchmod(self.kept[root], mode))
+
+    @precondition(lambda self: self.kept)
+    @rule()
+    def read_what_is_kept(self):
+        def action(root: Path) -> object:
+            status = os.fstat(self.kept[root])
+            content = os.pread(self.kept[root], 20_000, 0)
+            return content, status.st_size, status.st_mode, status.st_nlink
+
+        self.both(action)
+
+    @precondition(lambda self: self.kept)
+    @rule()
+    def close_what_is_kept(self):
+        self.both(lambda root: os.close(self.kept.pop(root)))
+
     @rule(name=names, mode=st.sampled_from([0o600, 0o644, 0o755]))
     def chmod(self, name, mode):
         self.both(lambda root: (root / name).chmod(mode))
@@ -188,6 +285,14 @@ class Work(RuleBasedStateMachine):
             self.saved[old].remove(moved)
 
     @rule(old=names, new=names)
+    def rename_unless_it_is_there(self, old, new):
+        self.save(new, lambda root: rename_with(root / old, root / new, NOREPLACE))
+
+    @rule(one=names, other=names)
+    def exchange(self, one, other):
+        self.both(lambda root: rename_with(root / one, root / other, EXCHANGE))
+
+    @rule(old=names, new=names)
     def link(self, old, new):
         self.both(lambda root: os.link(root / old, root / new))
 
@@ -198,7 +303,7 @@ class Work(RuleBasedStateMachine):
     @precondition(lambda self: hasattr(self, "here"))
     @invariant()
     def they_agree(self):
-        assert tree(self.there) == tree(self.here)
+        assert self.is_over or tree(self.there) == tree(self.here)
 
     def check_history(self) -> None:
         """Every save of a name is shown under it."""
@@ -212,16 +317,33 @@ class Work(RuleBasedStateMachine):
                 assert content in shown, f"{name}: {content[:20]!r} was saved and is not shown"
 
 
-@pytest.mark.timeout(280)
-def test_the_mount_behaves_as_a_local_directory(mount):
-    class OnThisMount(Work):
+def work_on(*mounts: Path) -> None:
+    """Do random work on *mounts* for a limited time."""
+
+    class OnTheseMounts(Work):
         pass
 
-    OnThisMount.mount = mount
-    OnThisMount.TestCase.settings = settings(
+    OnTheseMounts.mounts = mounts
+    OnTheseMounts.until = time.monotonic() + SECONDS
+    phases = [Phase.explicit, Phase.reuse, Phase.generate]
+    if "RENGAFS_SHRINK" in os.environ:
+        phases.append(Phase.shrink)
+    OnTheseMounts.TestCase.settings = settings(
         max_examples=int(os.environ.get("RENGAFS_EXAMPLES", "30")),
         stateful_step_count=25,
         deadline=None,
+        phases=phases,
         suppress_health_check=list(HealthCheck),
     )
-    OnThisMount.TestCase("runTest").runTest()
+    OnTheseMounts.TestCase("runTest").runTest()
+
+
+@pytest.mark.timeout(SECONDS + 240)
+def test_the_mount_behaves_as_a_local_directory(mount):
+    work_on(mount)
+
+
+@pytest.mark.timeout(SECONDS + 240)
+def test_two_mounts_of_the_same_buckets_show_the_same(mount, shared_home):
+    with shared_home.mounted("second") as second:
+        work_on(mount, second)

@@ -72,7 +72,7 @@ def test_a_signal_commits_what_is_open_and_unmounts(home, number):
             os.kill(mount_process(home), number)
             eventually(lambda: not is_mounted(path))
             eventually(lambda: home.processes() == [])
-            with pytest.raises(OSError, match="not connected|Software caused"):
+            with pytest.raises(OSError, match=r"not connected|Software caused"):
                 os.fsync(out.fileno())
             os.dup2(os.open(os.devnull, os.O_RDONLY), out.fileno())
 

@@ -150,6 +150,20 @@ def test_a_directory_counts_its_subdirectories(bucket):
     assert bucket.stat().st_nlink == 4
 
 
+def test_a_hard_linked_file_that_was_replaced_has_a_name_less(bucket):
+    one, other = bucket / "one", bucket / "other"
+    one.write_bytes(b"1")
+    os.link(one, other)
+    (bucket / "new").write_bytes(b"2")
+    assert other.stat().st_nlink == 2
+    with other.open("ab") as out:
+        (bucket / "new").rename(one)
+        assert other.stat().st_nlink == 1
+        out.write(b"1")
+
+    assert (one.read_bytes(), other.read_bytes()) == (b"2", b"11")
+
+
 def test_a_length_that_no_disk_takes_is_refused(bucket):
     path = bucket / "f"
     path.write_bytes(b"1")

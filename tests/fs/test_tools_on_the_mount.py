@@ -1,4 +1,4 @@
-"""Real work by real tools: git, tar, diff, rsync, cp, sqlite."""
+"""Real work by real tools: git, tar, diff, rsync, cp, sqlite, make, zip, dpkg, find, du."""
 
 import hashlib
 import os
@@ -126,3 +126,57 @@ def test_a_follower_sees_what_another_appends(bucket):
             assert tail.stdout.readline() == "second\n"
         finally:
             tail.kill()
+
+
+def test_make_builds_a_c_project_and_builds_it_once(bucket):
+    (bucket / "main.c").write_text("int twice(int);\nint main(void) { return twice(21) != 42; }\n")
+    (bucket / "twice.c").write_text("int twice(int x) { return 2 * x; }\n")
+    (bucket / "Makefile").write_text(
+        "program: main.o twice.o stamp\n\tcc -o $@ main.o twice.o\n"
+        "%.o: %.c\n\tcc -c -o $@ $<\n"
+        "stamp: main.c\n\t: > stamp\n"
+    )
+    run("make", "-j2", cwd=bucket)
+    run(bucket / "program")
+
+    assert "up to date" in run("make", cwd=bucket)
+    run("touch", "main.c", cwd=bucket)
+    assert run("make", cwd=bucket).count("cc -c") == 1
+    assert "up to date" in run("make", cwd=bucket)
+
+
+def test_archives_pack_and_unpack(bucket, repository, tmp_path):
+    run("cp", "-a", repository / "dir1", bucket / "plain")
+    run("zip", "-qr", "archive.zip", "plain", cwd=bucket)
+    run("zip", "-q", "-d", "archive.zip", "plain/file1.txt", cwd=bucket)  # rewrites it in place
+    run("unzip", "-q", "archive.zip", "-d", "out", cwd=bucket)
+    (bucket / "plain" / "file1.txt").unlink()
+    run("diff", "-r", bucket / "plain", bucket / "out" / "plain")
+
+    control = bucket / "package" / "DEBIAN" / "control"
+    control.parent.mkdir(parents=True)
+    control.write_text(
+        "Package: p\nVersion: 1\nArchitecture: all\nMaintainer: t <t@example.org>\nDescription: d\n"
+    )
+    run("cp", "-a", bucket / "plain", bucket / "package" / "usr")
+    run("dpkg-deb", "-b", bucket / "package", bucket / "p.deb")
+    run("dpkg", "-x", bucket / "p.deb", bucket / "unpacked")
+    run("diff", "-r", bucket / "plain", bucket / "unpacked" / "usr")
+
+
+def test_find_and_du_see_what_is_there_and_no_history(bucket):
+    for index in range(3):
+        directory = bucket / "a" / f"d{index}" / "e"
+        directory.mkdir(parents=True)
+        for save in range(2):
+            (directory / "f").write_bytes(bytes([save]) * 4096)
+
+    assert len(run("find", bucket, "-type", "d").splitlines()) == 8
+    assert len(run("find", bucket, "-name", "f", "-size", "4k").splitlines()) == 3
+    assert run("find", bucket, "-name", ".versions") == ""
+    assert (
+        run("du", "-s", "--apparent-size", "--block-size=1", bucket / "a" / "d0" / "e").split()[0]
+        == "4096"
+    )
+    run("find", bucket / "a", "-depth", "-delete")
+    assert os.listdir(bucket) == []

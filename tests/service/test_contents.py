@@ -248,7 +248,9 @@ def test_tokens_are_good_for_what_they_say_only(talk: Talk) -> None:
 def test_a_read_only_token_reads_only(talk: Talk) -> None:
     bucket = talk.bucket()
     file = talk.file(bucket, "f", b"one")
-    with talking(talk.service, talk.service.token_for("eve", read_only=True)) as eve:
+    with talking(
+        talk.service, talk.service.token_for("eve", read_only=True, everywhere=True)
+    ) as eve:
         assert eve.versions(bucket, "f") == [b"one"]
         for flow in (
             calls.apply_one(MakeFile(parent=bucket.id, name="g")),

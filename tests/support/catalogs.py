@@ -41,7 +41,7 @@ class Desk:
     def __init__(self, catalog: Catalog, clock: Clock) -> None:
         self.catalog = catalog
         self.clock = clock
-        self.actor = Actor(1, "ada")
+        self.actor = Actor(1, "ada", everywhere=True)
         self._keys = itertools.count()
         self.contents: dict[str, str] = {}
         """Content by its sha256, to read histories by."""

@@ -25,8 +25,18 @@ OPTIONS = (
 class PostgreSQL:
     """A running server."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, programs: Path) -> None:
         self.directory = directory
+        self._control = [programs / "pg_ctl", "-D", directory / "data", "-s", "-w"]
+
+    def start(self) -> None:
+        settings = [f"unix_socket_directories={self.directory}", *OPTIONS.split()]
+        options = " ".join(f"-c {setting}" for setting in settings)
+        log = self.directory / "log"
+        _run(self.directory, [*self._control, "-t", "60", "-l", log, "-o", options, "start"])
+
+    def stop(self) -> None:
+        _run(self.directory, [*self._control, "-m", "immediate", "stop"])
 
     @contextmanager
     def catalog(self) -> Iterator[str]:
@@ -66,14 +76,12 @@ def running_postgresql() -> Iterator[PostgreSQL]:
                 *("-E", "UTF8", "--locale=C.UTF-8", "--no-sync"),
             ],
         )
-        settings = [f"unix_socket_directories={directory}", *OPTIONS.split()]
-        options = " ".join(f"-c {setting}" for setting in settings)
-        control = [programs / "pg_ctl", "-D", data, "-s", "-w"]
-        _run(directory, [*control, "-t", "60", "-l", directory / "log", "-o", options, "start"])
+        server = PostgreSQL(directory, programs)
+        server.start()
         try:
-            yield PostgreSQL(directory)
+            yield server
         finally:
-            _run(directory, [*control, "-m", "immediate", "stop"])
+            server.stop()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 

@@ -51,9 +51,14 @@ class RunningService:
         """What a driver takes."""
         return Endpoint(self.address, self.token)
 
-    def token_for(self, name: str, *, read_only: bool = False) -> str:
+    def token_for(self, name: str, *, read_only: bool = False, everywhere: bool = False) -> str:
         """Return a token of another user."""
-        return create_token(ServeOptions("", self.data, self.catalog), name, read_only=read_only)
+        return create_token(
+            ServeOptions("", self.data, self.catalog),
+            name,
+            read_only=read_only,
+            everywhere=everywhere,
+        )
 
     def kill(self) -> None:
         """End the process as a power cut would."""

@@ -5,12 +5,12 @@ from pathlib import Path
 import click
 
 from rengafs.cli import output
-from rengafs.cli.asking import Service, asking, json_option, service_options
+from rengafs.cli.asking import asking, json_option, service_options
 from rengafs.cli.exits import Exit, epilog, refuse
 from rengafs.cli.options import debug_option
 from rengafs.client import calls
 from rengafs.protocol.operations import DropLabel, Operation, PutLabel
-from rengafs.protocol.records import Label, Node
+from rengafs.protocol.records import Label
 
 
 @click.command(epilog=epilog(Exit.UNREACHABLE, Exit.REFUSED, Exit.NOT_MOUNTED))
@@ -34,8 +34,7 @@ def command(
 ) -> None:
     """Call a MOMENT of BUCKET by a NAME, now unless given; a label of that name is moved.
 
-    BUCKET is below a mount, or one of a service. BUCKET/.versions/@NAME/ is then the bucket
-    as it was, and each of its directories has the same.
+    BUCKET/.versions/@NAME/ is then the bucket as it was; its directories have the same.
 
     \b
       rengafs label ~/buckets/data paper-v1
@@ -52,24 +51,18 @@ def command(
         if name is None:
             _show(service.run(calls.labels(node.id)), as_json=as_json)
             return
-        operation: Operation
-        if delete:
-            operation = DropLabel(bucket=node.id, name=name)
-        else:
+        operation: Operation = DropLabel(bucket=node.id, name=name)
+        if not delete:
             at_ms = None if moment is None else service.moment(moment)
             operation = PutLabel(bucket=node.id, name=name, at_ms=at_ms)
         service.run(calls.apply_one(operation, client=service.client))
-        labels = [] if delete else _named(service, node, name)
+        labels = [] if delete else [service.run(calls.label(node.id, name))]
     if as_json:
         output.as_json(labels)
-    elif delete:
+    elif not labels:
         output.line(f"the label {name} is no more")
     else:
         output.line(f"{name} is {where.path} at {output.moment(labels[0].at_ms)}")
-
-
-def _named(service: Service, node: Node, name: str) -> list[Label]:
-    return [service.run(calls.label(node.id, name))]
 
 
 def _show(labels: list[Label], *, as_json: bool) -> None:

@@ -15,6 +15,7 @@ import click
 from rengafs.cli import checks, detached, output
 from rengafs.cli.address import ENDPOINT_VARIABLE, TOKEN_VARIABLE, service_of
 from rengafs.cli.exits import Exit, epilog, refuse
+from rengafs.cli.lockfiles import read_lock
 from rengafs.cli.mounttable import SUBTYPE
 from rengafs.cli.options import PATH, debug_option, octal, size
 from rengafs.cli.paths import Paths, find_paths
@@ -43,6 +44,7 @@ class Asked:
     cache_size: int
     patience: float
     show_versions: bool
+    lock: Path | None
 
 
 @click.command(
@@ -83,6 +85,12 @@ class Asked:
     help="How long a tool waits for an unreachable service, before it gets an I/O error.",
 )
 @click.option("--show-versions", is_flag=True, help="List .versions in every directory.")
+@click.option(
+    "--lock",
+    type=PATH,
+    metavar="FILE",
+    help="Show just the versions in a lock file of rengafs record, read-only.",
+)
 @debug_option
 @click.pass_obj
 def command(session: Session, /, foreground: bool, **options: Any) -> None:
@@ -115,7 +123,7 @@ def _asked(**options: Any) -> Asked:
     # Absolute, because the process in the background stands elsewhere; not resolve(), which
     # asks the mount itself, and that may be dead.
     options["mountpoint"] = Path(os.path.realpath(options["mountpoint"]))
-    for name in ("token_file", "cache_dir"):
+    for name in ("token_file", "cache_dir", "lock"):
         if options[name] is not None:
             options[name] = options[name].absolute()
     endpoint = options["endpoint"]
@@ -130,7 +138,7 @@ def _asked(**options: Any) -> Asked:
 def _arguments(asked: Asked) -> list[str]:
     """Return the arguments with which the process in the background is told the same."""
     arguments = ["--foreground", "--umask", f"{asked.umask:03o}"]
-    for name in ("endpoint", "token_file", "backend", "uid", "gid", "cache_dir"):
+    for name in ("endpoint", "token_file", "backend", "uid", "gid", "cache_dir", "lock"):
         value = getattr(asked, name)
         if value not in (None, ""):
             arguments += [f"--{name.replace('_', '-')}", str(value)]
@@ -186,10 +194,12 @@ def _run(session: Session, asked: Asked, paths: Paths, endpoint: Endpoint) -> li
         gid=asked.gid,
         umask=asked.umask,
         allow_other=asked.allow_other,
-        read_only=asked.read_only,
+        read_only=asked.read_only or asked.lock is not None,
         show_versions=asked.show_versions,
         patience_seconds=asked.patience,
         mount_id=uuid.uuid4().hex,
         host=socket.gethostname(),
+        recordings_directory=paths.recordings(asked.mountpoint),
+        lock=None if asked.lock is None else read_lock(asked.lock),
     )
     return run(options, ready=lambda: session.notifier.ready(str(asked.mountpoint)))

@@ -39,6 +39,12 @@ from rengafs.cli.session import Session
     "Repeat for more. [env var: RENGAFS_DROPPINGS, with spaces between; default: those of "
     "the usual editors]",
 )
+@click.option(
+    "--import-private",
+    is_flag=True,
+    help="Let rengafs import fetch from private addresses too: whoever may write then reaches "
+    "what this machine reaches.",
+)
 @click.option("--users-lock", type=PATH, hidden=True)
 @debug_option
 @click.pass_obj
@@ -50,6 +56,7 @@ def command(
     workers: int,
     insecure: bool,
     droppings: tuple[str, ...],
+    import_private: bool,
     users_lock: Path | None,
 ) -> None:
     """Serve buckets over HTTP until SIGTERM or Ctrl-C.
@@ -76,6 +83,7 @@ def command(
         workers=workers,
         insecure=insecure,
         droppings=droppings or DEFAULT,
+        import_private=import_private,
     )
     serve(options, ready=ready)
 

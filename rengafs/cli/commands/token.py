@@ -1,21 +1,14 @@
 """``rengafs token``: who may speak to a service. Works on the service's data directly."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from rengafs.cli import output
 from rengafs.cli.exits import Exit, epilog
-from rengafs.cli.options import PATH, debug_option
-from rengafs.cli.paths import find_paths
-
-if TYPE_CHECKING:
-    from rengafs.service.run import ServeOptions
-
-F = TypeVar("F", bound=Callable[..., Any])
+from rengafs.cli.options import debug_option
+from rengafs.cli.servicedata import data_options, serve_options
 
 DAY_MS = 86_400_000
 EPILOG = epilog(Exit.REFUSED)
@@ -26,32 +19,21 @@ def command() -> None:
     """Make, list and revoke the tokens of a service."""
 
 
-def _where(function: F) -> F:
-    """Give a command the options that say whose tokens are meant."""
-    function = click.option(
-        "--data",
-        type=PATH,
-        metavar="DIR",
-        help="The service's data. [default: $XDG_DATA_HOME/rengafs]",
-    )(function)
-    return click.option("--catalog", metavar="URL", default="", help="As of rengafs serve.")(
-        function
-    )
-
-
-def _options(data: Path | None, catalog: str) -> "ServeOptions":
-    from rengafs.service.run import ServeOptions
-
-    return ServeOptions(listen="", data=(data or find_paths().data).absolute(), catalog=catalog)
-
-
 @command.command(epilog=EPILOG)
 @click.argument("name")
-@_where
+@data_options
 @click.option("--read-only", is_flag=True, help="It may read, and change nothing.")
+@click.option("--everywhere", is_flag=True, help="NAME may do everything in every bucket.")
 @click.option("--days", type=click.FloatRange(min=0, min_open=True), help="It expires after.")
 @debug_option
-def create(name: str, data: Path | None, catalog: str, read_only: bool, days: float | None) -> None:
+def create(
+    name: str,
+    data: Path | None,
+    catalog: str,
+    read_only: bool,
+    everywhere: bool,
+    days: float | None,
+) -> None:
     """Make a token for NAME, and print it: the only time that it is shown.
 
     \b
@@ -61,12 +43,15 @@ def create(name: str, data: Path | None, catalog: str, read_only: bool, days: fl
     from rengafs.service.tokens import create_token
 
     expires = None if days is None else time.time_ns() // 1_000_000 + int(days * DAY_MS)
-    options = _options(data, catalog)
-    output.line(create_token(options, name, read_only=read_only, expires_ms=expires))
+    options = serve_options(data, catalog)
+    token = create_token(
+        options, name, read_only=read_only, expires_ms=expires, everywhere=everywhere
+    )
+    output.line(token)
 
 
 @command.command("list", epilog=EPILOG)
-@_where
+@data_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @debug_option
 def list_(data: Path | None, catalog: str, as_json: bool) -> None:
@@ -77,7 +62,7 @@ def list_(data: Path | None, catalog: str, as_json: bool) -> None:
     """
     from rengafs.service.tokens import list_tokens
 
-    tokens = list_tokens(_options(data, catalog))
+    tokens = list_tokens(serve_options(data, catalog))
     if as_json:
         output.as_json(tokens)
         return
@@ -101,7 +86,7 @@ def _until(expires_ms: int | None) -> str:
 
 @command.command(epilog=EPILOG)
 @click.argument("name")
-@_where
+@data_options
 @debug_option
 def revoke(name: str, data: Path | None, catalog: str) -> None:
     """Make all tokens of NAME void.
@@ -111,4 +96,4 @@ def revoke(name: str, data: Path | None, catalog: str) -> None:
     """
     from rengafs.service.tokens import revoke_token
 
-    revoke_token(_options(data, catalog), name)
+    revoke_token(serve_options(data, catalog), name)

@@ -1,0 +1,35 @@
+"""Which service's data a command works on directly, with no service in between."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from rengafs.cli.options import PATH
+from rengafs.cli.paths import find_paths
+
+if TYPE_CHECKING:
+    from rengafs.service.run import ServeOptions
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def data_options(command: F) -> F:
+    """Give a command ``--data`` and ``--catalog``, as of ``rengafs serve``."""
+    command = click.option(
+        "--data",
+        type=PATH,
+        metavar="DIR",
+        help="The service's data. [default: $XDG_DATA_HOME/rengafs]",
+    )(command)
+    return click.option("--catalog", metavar="URL", default="", help="As of rengafs serve.")(
+        command
+    )
+
+
+def serve_options(data: Path | None, catalog: str) -> "ServeOptions":
+    """Return what the service of these data is started with."""
+    from rengafs.service.run import ServeOptions
+
+    return ServeOptions(listen="", data=(data or find_paths().data).absolute(), catalog=catalog)

@@ -1,0 +1,44 @@
+"""Sweep and check of a service's data, beside the service or without it."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
+
+import anyio
+
+from rengafs.backends.base import Backend
+from rengafs.catalog.catalog import Catalog
+from rengafs.service.checking import Report, check
+from rengafs.service.run import ServeOptions, open_backends, open_service_catalog
+from rengafs.service.sweeping import GRACE_SECONDS, Swept, sweep
+
+T = TypeVar("T")
+
+
+def sweep_data(
+    options: ServeOptions, *, grace_seconds: float = GRACE_SECONDS, dry_run: bool = False
+) -> Swept:
+    """Remove blobs that nothing refers to; see `sweeping`. Raises `SetupError`."""
+    return _with_data(
+        options,
+        lambda catalog, backends: sweep(
+            catalog, backends, grace_seconds=grace_seconds, dry_run=dry_run
+        ),
+    )
+
+
+def check_data(options: ServeOptions, *, contents: bool = False, repair: bool = False) -> Report:
+    """Compare catalog and backends; see `checking`. Raises `SetupError`."""
+    return _with_data(
+        options,
+        lambda catalog, backends: check(catalog, backends, contents=contents, repair=repair),
+    )
+
+
+def _with_data(
+    options: ServeOptions, work: Callable[[Catalog, Mapping[str, Backend]], Awaitable[T]]
+) -> T:
+    catalog = open_service_catalog(options)
+    try:
+        return anyio.run(work, catalog, open_backends(options, catalog))
+    finally:
+        catalog.close()
