@@ -175,6 +175,9 @@ class Volume:
         source.names_changed(left=name if how != "exchange" else None)
         target.names_changed(entered=new_name)
         moved = None if outcome.moved is None else self.inodes.of_node(outcome.moved)
+        if how == "exchange":
+            for inode in self._open_at(target, new_name):
+                inode.parent, inode.name = source.number, name
         if moved is not None:
             moved.parent, moved.name = target.number, new_name
         if outcome.replaced is not None and outcome.replaced != outcome.moved:
@@ -196,10 +199,18 @@ class Volume:
 
     async def _commit_before_rename(self, directory: Inode, name: bytes) -> None:
         """Commit what is written: what is renamed is the bytes as they are now."""
+        open_there = self._open_at(directory, name)
         for opened in self.files:
-            inode = opened.inode
-            if inode.parent == directory.number and inode.name == name:
+            if opened.inode in open_there:
                 await opened.flush()
+
+    def _open_at(self, directory: Inode, name: bytes) -> list[Inode]:
+        """Return the inodes of open files that were last seen at a name."""
+        return [
+            opened.inode
+            for opened in self.files
+            if opened.inode.parent == directory.number and opened.inode.name == name
+        ]
 
     # --- attributes -------------------------------------------------------------------
 

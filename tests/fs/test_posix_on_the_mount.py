@@ -16,6 +16,12 @@ def saves(path):
     return [save.read_bytes() for save in sorted(history.iterdir())] if history.exists() else []
 
 
+def exchange(one, other):
+    libc = ctypes.CDLL(None, use_errno=True)
+    done = libc.renameat2(-100, os.fsencode(one), -100, os.fsencode(other), RENAME_EXCHANGE)
+    assert done == 0, os.strerror(ctypes.get_errno())
+
+
 @pytest.fixture
 def replaced(bucket):
     """A file that is open, and that another of its name has replaced; as (fd, path)."""
@@ -177,10 +183,8 @@ def test_files_that_were_exchanged_are_each_saved_where_they_stand_now(bucket):
     one, other = bucket / "one", bucket / "other"
     one.write_bytes(b"1")
     other.write_bytes(b"2")
-    libc = ctypes.CDLL(None, use_errno=True)
     with other.open("ab") as out:
-        done = libc.renameat2(-100, os.fsencode(one), -100, os.fsencode(other), RENAME_EXCHANGE)
-        assert done == 0, os.strerror(ctypes.get_errno())
+        exchange(one, other)
         out.write(b"2")
 
     assert (one.read_bytes(), other.read_bytes()) == (b"22", b"1")
@@ -216,3 +220,19 @@ def test_what_the_mount_cannot_do_says_so(bucket):
     elsewhere = bucket.parent / "elsewhere"
     elsewhere.mkdir()
     fails(errno.EXDEV, os.link, path, elsewhere / "file")
+
+
+def test_after_an_exchange_unsaved_bytes_still_go_where_their_file_goes(bucket):
+    (bucket / "a").write_text("a")
+    with (bucket / "b").open("wb", buffering=0) as out:
+        out.write(b"first")
+        exchange(bucket / "a", bucket / "b")
+        out.write(b" and more")
+        (bucket / "old").write_text("old")
+        (bucket / "a").rename(bucket / "old")  # what is open, by its new name
+
+        assert (bucket / "old").read_bytes() == b"first and more"
+    assert (bucket / "b").read_text() == "a"
+    saves = sorted((bucket / ".versions" / "old").iterdir())
+    assert saves[0].read_text() == "old"
+    assert saves[-1].read_text() == "first and more"

@@ -5,12 +5,13 @@ from importlib import resources
 import click
 
 from rengafs.cli import output
+from rengafs.cli.exits import epilog
 
 PAGES = {"semantics": ("rengafs.fs", "SEMANTICS.md")}
 """Topic → package and file."""
 
 
-@click.command()
+@click.command(epilog=epilog())
 @click.argument("topic", metavar="[TOPIC]", type=click.Choice(sorted(PAGES)), required=False)
 @click.pass_context
 def command(ctx: click.Context, topic: str | None) -> None:
