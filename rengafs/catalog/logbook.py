@@ -7,7 +7,7 @@ of a directory, of all that ever stood below it.
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, or_, select
 
 from rengafs.catalog.lasting import ever_below, find_last, full_path
 from rengafs.catalog.places import MAX_PAGE
@@ -62,6 +62,8 @@ def _events(kept: list[int], numbers: Any) -> Any:
             events.c.change >= kept[-1],
             events.c.change <= kept[0],
             events.c.node.in_(numbers),
+            # What a later commit of the same open file has taken the place of is no save.
+            or_(events.c.what != "saved", versions.c.hidden == ""),
         )
         .order_by(events.c.change.desc(), events.c.seq)
     )

@@ -120,6 +120,17 @@ def test_the_log_tells_who_did_what(home, bucket):
     assert len(data(home, "log", "--limit", 2, bucket / "g")) == 2
 
 
+def test_the_log_tells_one_save_of_what_was_opened_once(home, bucket):
+    for text in ("one", "two"):
+        with (bucket / "f").open("w") as out:
+            os.fsync(out.fileno())  # an empty file, for a moment
+            out.write(text)
+
+    entries = data(home, "log", bucket / "f")
+
+    assert [entry["what"] for entry in entries] == ["saved", "saved", "made"]
+
+
 def test_diff_shows_lines_of_a_file_and_names_of_a_tree(home, bucket):
     file = bucket / "f"
     file.write_text("one\ntwo\n")
