@@ -127,6 +127,20 @@ def home() -> Iterator[Home]:
 
 
 @pytest.fixture
+def bucket(home: Home) -> Iterator[Path]:
+    """A bucket on a mount of the home's own."""
+    done = home.run("mount", home.mountpoint)
+    assert done.returncode == 0, done.stderr + home.log("mount")
+    made = home.mountpoint / "data"
+    made.mkdir()
+    try:
+        yield made
+    finally:
+        done = home.run("umount", home.mountpoint)
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
 def until() -> Callable[[Callable[[], object], str], None]:
     """Wait until a condition holds; fail with what it was after a generous bound."""
 

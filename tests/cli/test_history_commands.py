@@ -7,27 +7,9 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
-
-import pytest
 
 from rengafs.fs.guidetext import TEXT
-
-
-@pytest.fixture
-def bucket(home) -> Iterator[Path]:
-    """A mounted bucket ``data``."""
-    done = home.run("mount", home.mountpoint)
-    assert done.returncode == 0, done.stderr + home.log("mount")
-    made = home.mountpoint / "data"
-    made.mkdir()
-    try:
-        yield made
-    finally:
-        done = home.run("umount", home.mountpoint)
-        assert done.returncode == 0, done.stderr
 
 
 def good(home, *arguments: object, **environment: str) -> str:

@@ -52,19 +52,6 @@ def web() -> Iterator[str]:
         server.server_close()
 
 
-@pytest.fixture
-def bucket(home):
-    done = home.run("mount", home.mountpoint)
-    assert done.returncode == 0, done.stderr + home.log("mount")
-    made = home.mountpoint / "data"
-    made.mkdir()
-    try:
-        yield made
-    finally:
-        done = home.run("umount", home.mountpoint)
-        assert done.returncode == 0, done.stderr
-
-
 def test_a_url_becomes_a_file_and_says_where_it_came_from(home, bucket, web):
     done = home.run("import", f"{web}/data.bin", bucket)
     again = home.run("import", "--json", f"{web}/moved", bucket / "other")

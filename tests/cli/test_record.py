@@ -7,20 +7,6 @@ import sys
 
 import pytest
 
-
-@pytest.fixture
-def bucket(home):
-    done = home.run("mount", home.mountpoint)
-    assert done.returncode == 0, done.stderr + home.log("mount")
-    made = home.mountpoint / "data"
-    made.mkdir()
-    try:
-        yield made
-    finally:
-        done = home.run("umount", home.mountpoint)
-        assert done.returncode == 0, done.stderr
-
-
 SCRIPT = """
 import pathlib, subprocess, sys
 here = pathlib.Path(sys.argv[1])

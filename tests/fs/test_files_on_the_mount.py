@@ -254,7 +254,9 @@ def test_statfs_tells_of_the_disk(bucket):
     found = os.statvfs(bucket)
 
     assert found.f_namemax == 255
-    assert 0 < found.f_bavail * found.f_frsize <= os.statvfs("/").f_bavail * 2 * 4096 * 1024
+    disk = os.statvfs(bucket.parents[1])  # the home, where the service keeps its data
+    room = disk.f_bavail * disk.f_frsize
+    assert room / 2 < found.f_bavail * found.f_frsize < room * 2
 
 
 def test_locks_hold_between_processes(bucket):
