@@ -24,6 +24,10 @@ class Actor:
     """May do everything in every bucket, member or not."""
 
 
+ADMIN = Actor(user=0, name="")
+"""Whoever administers the catalog itself, by the command line."""
+
+
 @dataclass(frozen=True, slots=True)
 class Blob:
     """Where bytes lie, and what they are."""

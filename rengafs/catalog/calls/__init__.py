@@ -1,0 +1,1 @@
+"""What the service asks of the catalog, by purpose: see `rengafs.catalog.catalog`."""

@@ -1,0 +1,45 @@
+"""Changes to the tree: operations in order, and what a commit is composed from."""
+
+import time
+from collections.abc import Sequence
+
+from rengafs.catalog import applying, membership, saving
+from rengafs.catalog.applying import Applied, Staged
+from rengafs.catalog.calls.transactions import Transactions
+from rengafs.catalog.values import Actor, Base
+from rengafs.catalog.writer import Writer
+from rengafs.protocol.operations import Commit, Outcome
+
+RECEIPT_SWEEP_SECONDS = 3600
+
+
+class Changes(Transactions):
+    """The tree, as it is changed."""
+
+    _swept = float("-inf")
+
+    def prepare_commit(self, actor: Actor, operation: Commit) -> Base | Outcome:
+        """Return what a commit is composed from; or what it came to when it was tried first.
+
+        Raises `NotFound`, `IsADirectory`, `BadRequest`.
+        """
+        with self._database.read() as connection:
+            before = applying.find_receipt(connection, actor.user, operation.key)
+            if before is not None:
+                return before
+            membership.permit_operation(connection, actor, operation)
+            base = None if operation.whole else operation.base
+            return saving.find_base(connection, operation.node, base)
+
+    def apply(self, actor: Actor, staged: Sequence[Staged], *, atomic: bool = False) -> Applied:
+        """Carry out operations in order; see `applying`."""
+        with self._write(actor) as w:
+            run = applying.apply_all if atomic else applying.apply_each
+            outcomes = run(w, staged)
+            self._sweep_receipts(w)
+        return Applied(outcomes, w.adopted, w.last)
+
+    def _sweep_receipts(self, w: Writer) -> None:
+        if time.monotonic() - self._swept > RECEIPT_SWEEP_SECONDS:
+            self._swept = time.monotonic()
+            applying.drop_receipts(w.connection, w.now_ms)
