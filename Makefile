@@ -17,10 +17,10 @@ PACKAGES := python3-venv python3-dev fuse3 libfuse3-dev pkg-config gcc libc6-dev
 # … and the real tools that the tests work with.
 PACKAGES += git rsync attr acl vim make zip unzip postgresql
 
-.PHONY: help setup mount unmount test check clean
+.PHONY: help setup mount unmount test test-full bench check clean
 
 help: ## list what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 setup: $(READY) ## install missing apt packages, and make .venv
 
@@ -68,6 +68,14 @@ test: setup ## run all tests, with real services and real mounts
 	@scratch=$$(mktemp -d)
 	trap 'rm -rf "$$scratch"' EXIT
 	$(BIN)/pytest tests --basetemp="$$scratch/tests"
+
+test-full: setup ## the same, with the long tests at their full length (an hour and more)
+	@scratch=$$(mktemp -d)
+	trap 'rm -rf "$$scratch"' EXIT
+	RENGAFS_TEST_FULL=1 $(BIN)/pytest tests --basetemp="$$scratch/tests" --timeout=7200
+
+bench: setup ## measure against limits and peers (AREAS="reads …" for some; QUICK=1 for less)
+	@cd tests && ../$(BIN)/python -m bench $(AREAS)
 
 check: setup ## check format, lint, types and who imports whom
 	@$(BIN)/ruff format --check .

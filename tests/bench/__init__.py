@@ -1,0 +1,1 @@
+"""`make bench`: ratios against named limits and peers, each measured in one run."""
