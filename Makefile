@@ -17,6 +17,9 @@ PACKAGES := python3-venv python3-dev fuse3 libfuse3-dev pkg-config gcc libc6-dev
 # … and the real tools that the tests work with.
 PACKAGES += git rsync attr acl vim make zip unzip postgresql
 
+# Tests mostly wait for services, mounts and disks: more of them at a time than there are CPUs.
+SIDE_BY_SIDE := --numprocesses 4 --dist worksteal
+
 .PHONY: help setup mount unmount test test-full bench check clean
 
 help: ## list what can be made
@@ -67,7 +70,7 @@ unmount: ## unmount ./buckets; the service ends with it
 test: setup ## run all tests, with real services and real mounts
 	@scratch=$$(mktemp -d)
 	trap 'rm -rf "$$scratch"' EXIT
-	$(BIN)/pytest tests --basetemp="$$scratch/tests"
+	$(BIN)/pytest tests $(SIDE_BY_SIDE) --basetemp="$$scratch/tests"
 
 test-full: setup ## the same, with the long tests at their full length (an hour and more)
 	@scratch=$$(mktemp -d)
