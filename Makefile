@@ -15,15 +15,17 @@ MOUNTPOINT := buckets
 # To build and to mount …
 PACKAGES := python3-venv python3-dev fuse3 libfuse3-dev pkg-config gcc libc6-dev
 # … and the real tools that the tests work with.
-PACKAGES += git rsync attr acl vim make zip unzip postgresql
+PACKAGES += git rsync attr acl vim make zip unzip postgresql systemd groff-base
+PACKAGES += radosgw ceph-mon ceph-osd s3cmd
+PACKAGES += emacs-nox libreoffice-writer-nogui imagemagick ffmpeg
 
 # Tests mostly wait for services, mounts and disks: more of them at a time than there are CPUs.
 SIDE_BY_SIDE := --numprocesses 4 --dist worksteal
 
-.PHONY: help setup mount unmount test test-full bench check clean
+.PHONY: help setup mount unmount wheel install-units test test-full bench bench-limits bench-profile check clean
 
 help: ## list what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 setup: $(READY) ## install missing apt packages, and make .venv
 
@@ -67,6 +69,29 @@ unmount: ## unmount ./buckets; the service ends with it
 	$(BIN)/rengafs umount $(MOUNTPOINT)
 	rmdir --ignore-fail-on-non-empty $(MOUNTPOINT)
 
+wheel: setup ## build dist/rengafs-….whl, with manual pages and completion
+	$(BIN)/python -m build --wheel --no-isolation --outdir dist . >/dev/null
+	ls dist/*.whl
+
+install-units: setup ## install systemd units and mount.rengafs (as root: for the machine; else for you)
+	@program="$${PROGRAM:-$(CURDIR)/$(BIN)/rengafs}"
+	if [ "$${SCOPE:-$$(id -u)}" = 0 ]; then
+	  from=system; to="$(DESTDIR)/etc/systemd/system"
+	  install -D -m 644 systemd/sysusers.d/rengafs.conf "$(DESTDIR)/etc/sysusers.d/rengafs.conf"
+	  mkdir -p "$(DESTDIR)/usr/sbin"
+	  for helper in mount.rengafs umount.fuse.rengafs; do
+	    ln -sf "$${program%/*}/$$helper" "$(DESTDIR)/usr/sbin/$$helper"
+	  done
+	  [ -n "$(DESTDIR)" ] || systemd-sysusers /etc/sysusers.d/rengafs.conf
+	else
+	  from=user; to="$(DESTDIR)$${XDG_CONFIG_HOME:-$$HOME/.config}/systemd/user"
+	fi
+	mkdir -p "$$to"
+	for unit in systemd/$$from/*; do
+	  sed "s|^\(Exec[A-Za-z]*=\)[^ ]*/rengafs |\1$$program |" "$$unit" > "$$to/$${unit##*/}"
+	  echo "$$to/$${unit##*/}"
+	done
+
 test: setup ## run all tests, with real services and real mounts
 	@scratch=$$(mktemp -d)
 	trap 'rm -rf "$$scratch"' EXIT
@@ -77,8 +102,18 @@ test-full: setup ## the same, with the long tests at their full length (an hour 
 	trap 'rm -rf "$$scratch"' EXIT
 	RENGAFS_TEST_FULL=1 $(BIN)/pytest tests --basetemp="$$scratch/tests" --timeout=7200
 
-bench: setup ## measure against limits and peers (AREAS="reads …" for some; QUICK=1 for less)
+bench: setup ## measure beside rclone and s3fs over a real Swift (QUICK=1: five minutes; as root)
+	@if [ -n "$(AREAS)" ]; then
+	  cd tests && ../$(BIN)/python -m bench $(AREAS)
+	else
+	  cd tests && ../$(BIN)/python -m bench.peers $(BENCH)
+	fi
+
+bench-limits: setup ## measure against limits: ext4, pyfuse3, plain HTTP (AREAS="reads …" for some)
 	@cd tests && ../$(BIN)/python -m bench $(AREAS)
+
+bench-profile: setup ## tell where the time goes in WORK=big, small, tree, elsewhere or memory
+	@cd tests && ../$(BIN)/python -m bench.peers.profiling $(or $(WORK),small)
 
 check: setup ## check format, lint, types and who imports whom
 	@$(BIN)/ruff format --check .

@@ -121,7 +121,7 @@ def test_the_wheel_holds_the_whole_package_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
 
-    packed = {name for name in names if ".dist-info/" not in name}
+    packed = {name for name in names if ".dist-info/" not in name and ".data/" not in name}
     present = {
         str(path.relative_to(ROOT))
         for path in (ROOT / "rengafs").rglob("*")
@@ -129,6 +129,24 @@ def test_the_wheel_holds_the_whole_package_and_nothing_else(wheel):
     }
     assert packed == present
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+
+
+def test_the_wheel_installs_manual_pages_completion_and_units(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        data = {name.partition(".data/data/")[2]: name for name in archive.namelist()}
+        manual = archive.read(data["share/man/man1/rengafs-mount.1"]).decode()
+
+    assert {
+        "share/man/man1/rengafs.1",
+        "share/man/man1/rengafs-bucket-grant.1",
+        "share/bash-completion/completions/rengafs",
+        "share/zsh/site-functions/_rengafs",
+        "share/fish/vendor_completions.d/rengafs.fish",
+        "share/systemd/user/rengafs.socket",
+        "share/thunarx-python/extensions/rengafs.py",
+        "share/rengafs/systemd/system/rengafs.service",
+    } <= set(data)
+    assert ".SH EXIT STATUS" in manual
 
 
 def test_the_wheel_runs_outside_a_checkout(wheel, tmp_path):

@@ -4,27 +4,42 @@ A blob is immutable: stored once under a key that the backend makes up, read oft
 by the sweeper. What a blob belongs to, and which blobs are still needed, the backend does
 not know. ``tests/support/backend_contract.py`` tests every sentence below.
 
-**Atomic.** A blob is there whole or not at all. `put` and `compose` return when the bytes
-are durable: they survive a power cut. If they raise, are cancelled, or the process dies,
-nothing is there under any key; at most a temporary that `sweep_temporaries` removes.
+**Atomic.** A blob is there whole or not at all. `put`, `compose` and `copy` return when the
+bytes are durable: they survive a power cut, or the store has promised so. If they raise, are
+cancelled, or the process dies, nothing is there under any key that a caller knows; what the
+list shows nevertheless is the sweeper's, and what it does not show `sweep_temporaries`
+removes.
 
 **Twice.** `put` of the same bytes twice makes two blobs. `delete` of what is gone is good.
 `read` may be called any number of times, side by side.
 
-**Errors.** `NoSpace` when full. `Corrupt` when a blob is missing or is shorter than it was:
-before the first byte where that can be seen, else in the middle; wrong bytes are never
-given silently short. `Unavailable` for what may pass (a timeout, a 503); callers may repeat
-any call after it. `BodyMismatch` when the payload of `compose` is not what was announced.
+**Errors.** `NoSpace` when full, or a quota is used up. `Corrupt` when a blob is missing or is
+not as long as it was: before the first byte where that can be seen, else in the middle; wrong
+bytes are never given silently short. `Unavailable` for what may pass (a timeout, a 503);
+callers may repeat any call after it. `BackendRefused` when the store does not let us: another
+try would not mend it. `BodyMismatch` when the payload of `compose` is not what was announced.
 
-**Waiting.** Nothing blocks the event loop; memory is bounded by a few pieces a call.
+**Hashes.** `put` tells the sha256 of the whole. What is composed inside a remote store is never
+seen whole by the service, so there `compose` may tell a `mark` instead: ``tree:`` and the hash
+of the hashes of its pieces, which are of `HASHED_BYTES` each. Equal marks are equal bytes; the
+pieces' own hashes go with it, and what is read is compared with them.
+
+**Waiting.** Nothing blocks the event loop; memory is bounded by a few pieces a call (parts of
+`HASHED_BYTES` and twice that, where bytes are sent over a network); every wait has a bound.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+from rengafs.backends.foreign import Found
+from rengafs.protocol.errors import NotSupported
 
 PIECE_BYTES = 1 << 20
 """Streams are cut into pieces of about this size."""
+HASHED_BYTES = 8 << 20
+"""Length of the pieces that have hashes of their own; the last one may be shorter."""
 
 Extent = tuple[int, int]
 """(offset, length)."""
@@ -37,7 +52,9 @@ class Stored:
     key: str
     size: int
     sha256: str
-    """Of the whole blob, in hex."""
+    """Of the whole blob, in hex; or a mark, see `rengafs.backends.pieces`."""
+    pieces: bytes = b""
+    """The sha256 of each piece of `HASHED_BYTES`, 32 bytes each; empty: not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +83,10 @@ class Composition:
     """Ascending, not overlapping, within *length*."""
     payload_sha256: str = ""
     """Checked if given."""
+    base_sha256: str = ""
+    """As `Stored` told it."""
+    base_pieces: bytes = b""
+    """As `Stored` told them; empty: not known."""
 
     @property
     def payload(self) -> int:
@@ -89,7 +110,7 @@ class Backend(ABC):
 
     @abstractmethod
     async def put(self, stream: AsyncIterable[bytes]) -> Stored:
-        """Store a stream, whatever the size of its pieces."""
+        """Store a stream, whatever its length and the size of its pieces."""
 
     @abstractmethod
     async def compose(self, plan: Composition, payload: AsyncIterable[bytes]) -> Stored:
@@ -98,8 +119,13 @@ class Backend(ABC):
         Raises `BodyMismatch` if *payload* is not as long as the extents, or has another hash.
         """
 
+    async def copy(self, key: str, size: int, *, sha256: str = "", pieces: bytes = b"") -> Stored:
+        """Store the bytes of a blob once more. Raises `Corrupt` if it is missing."""
+        plan = Composition(size, key, size, base_sha256=sha256, base_pieces=pieces)
+        return await self.compose(plan, nothing())
+
     @abstractmethod
-    def read(self, key: str, start: int, stop: int, *, size: int) -> AsyncIterator[bytes]:
+    def read(self, key: str, start: int, stop: int, *, size: int) -> AsyncGenerator[bytes, None]:
         """Yield bytes *start* to *stop* (excluded) of a blob of *size* bytes.
 
         Raises `Corrupt` if the blob is missing or has not *size* bytes.
@@ -115,8 +141,35 @@ class Backend(ABC):
 
     @abstractmethod
     async def space(self) -> Space:
-        """Return how much there is room for."""
+        """Return how much there is room for; raise if the backend does not work."""
 
     @abstractmethod
     async def sweep_temporaries(self, older_than_seconds: float) -> int:
         """Remove what calls that never ended left behind; return how many."""
+
+    async def presign(self, key: str, seconds: int) -> str | None:
+        """Return a URL from which anybody may read a blob for a while; None: there is none."""
+        return None
+
+    def file_of(self, key: str) -> Path | None:
+        """Return the file that is a blob, where it is one on this machine. It need not exist."""
+        return None
+
+    def others(self, container: str) -> AsyncIterator[Found]:
+        """Yield what other programs stored in a container: all versions of all objects.
+
+        Versions of one object come one after another. Their keys are `Foreign`'s. Raises
+        `NotSupported` where there is nothing of the kind, `BackendRefused`.
+        """
+        raise NotSupported(f"the backend {self.name} has no containers to adopt")
+
+    async def aclose(self) -> None:
+        """Let go of connections. Nothing may be asked afterwards."""
+        return
+
+
+async def nothing() -> AsyncIterator[bytes]:
+    """Yield no bytes."""
+    pieces: tuple[bytes, ...] = ()
+    for piece in pieces:
+        yield piece

@@ -4,10 +4,15 @@ import hashlib
 
 from sqlalchemy import Connection, insert, select, update
 
-from rengafs.catalog.schema import lineage, tokens, users
+from rengafs.catalog.schema import identities, lineage, tokens, users
 from rengafs.catalog.values import TokenHolder, TokenListing
 from rengafs.catalog.writer import Writer
 from rengafs.protocol.errors import NotAuthenticated, NotFound, TokenExpired
+
+MAX_NAME = 100
+"""Characters of a user's name."""
+RESERVED = frozenset({"embedded"})
+"""Names that an issuer's users don't get: that one may do everything."""
 
 
 def digest(token: str) -> str:
@@ -49,6 +54,38 @@ def add_token(
     )
 
 
+def find_identity(connection: Connection, issuer: str, subject: str) -> TokenHolder | None:
+    """Return whom an issuer means by *subject*; None: nobody who was here before."""
+    row = connection.execute(
+        select(users.c.id, users.c.name, users.c.everywhere)
+        .select_from(identities.join(users, users.c.id == identities.c.user))
+        .where(identities.c.issuer == issuer, identities.c.subject == subject)
+    ).first()
+    if row is None:
+        return None
+    return TokenHolder(row.id, row.name, False, None, bool(row.everywhere))
+
+
+def add_identity(w: Writer, issuer: str, subject: str, name: str) -> TokenHolder:
+    """Make a user for an issuer's *subject*, called *name* if nobody is.
+
+    The name proves nothing: who is called so already is somebody else, and stays alone in it.
+    """
+    known = find_identity(w.connection, issuer, subject)
+    if known is not None:
+        return known  # another request of theirs was quicker
+    user = w.take_id()
+    name = "".join(letter for letter in name if letter.isprintable())[:MAX_NAME].strip()
+    taken = w.connection.execute(select(users.c.id).where(users.c.name == name)).first()
+    if not name or name in RESERVED or taken is not None:
+        name = f"{name}~{user}"
+    row = {"id": user, "name": name, "created_ms": w.now_ms, "everywhere": False}
+    w.connection.execute(insert(users), row)
+    identity = {"issuer": issuer, "subject": subject, "user": user}
+    w.connection.execute(insert(identities), identity)
+    return TokenHolder(user, name, False, None)
+
+
 def list_tokens(connection: Connection) -> list[TokenListing]:
     """Return all tokens, by user and age, revoked and expired ones too."""
     query = (
@@ -79,7 +116,12 @@ def find_holder(connection: Connection, token: str, now_ms: int) -> TokenHolder:
     """Return who a token speaks for. Raises `NotAuthenticated`, `TokenExpired`."""
     row = connection.execute(
         select(
-            users.c.id, users.c.name, users.c.everywhere, tokens.c.read_only, tokens.c.expires_ms
+            users.c.id,
+            users.c.name,
+            users.c.everywhere,
+            tokens.c.read_only,
+            tokens.c.expires_ms,
+            tokens.c.id.label("token"),
         )
         .select_from(tokens.join(users, users.c.id == tokens.c.user))
         .where(tokens.c.sha256 == digest(token), tokens.c.revoked_ms.is_(None))
@@ -87,10 +129,22 @@ def find_holder(connection: Connection, token: str, now_ms: int) -> TokenHolder:
     if row is None:
         raise NotAuthenticated("the token is not one of this service, or has been revoked")
     holder = TokenHolder(
-        row.id, row.name, bool(row.read_only), row.expires_ms, bool(row.everywhere)
+        row.id, row.name, bool(row.read_only), row.expires_ms, bool(row.everywhere), row.token
     )
     refuse_expired(holder, now_ms)
     return holder
+
+
+def may_everything(connection: Connection, user: int) -> bool:
+    """Whether a user may do everything in every bucket."""
+    return bool(connection.execute(select(users.c.everywhere).where(users.c.id == user)).scalar())
+
+
+def refuse_revoked(connection: Connection, token: int) -> None:
+    """Raise `NotAuthenticated` for a token (by its id) that has been revoked; 0 is none."""
+    query = select(tokens.c.revoked_ms).where(tokens.c.id == token)
+    if token and connection.execute(query).scalar() is not None:
+        raise NotAuthenticated("the token that this access token came from has been revoked")
 
 
 def refuse_expired(holder: TokenHolder, now_ms: int) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, bindparam, delete, select
 
 from rengafs.catalog import (
     attributes,
@@ -20,6 +20,7 @@ from rengafs.catalog import (
     removing,
     renaming,
     restoring,
+    retaining,
     saving,
 )
 from rengafs.catalog.schema import receipts
@@ -44,6 +45,7 @@ from rengafs.protocol.operations import (
     Rename,
     Restore,
     SetAttributes,
+    SetRetention,
     SetXattr,
     Unlink,
 )
@@ -73,8 +75,6 @@ class Applied:
     outcomes: list[Outcome]
     adopted: frozenset[tuple[str, str]]
     """(backend, key) of blobs in use; others that were stored for this call are not."""
-    change: int
-    """The last change there is now."""
 
     @property
     def failed(self) -> bool:
@@ -111,8 +111,16 @@ def apply_each(w: Writer, staged: Sequence[Staged]) -> list[Outcome]:
     return outcomes
 
 
+class Undone(Exception):
+    """A list of operations failed as a whole: its transaction is to be undone."""
+
+    def __init__(self, outcomes: list[Outcome]) -> None:
+        super().__init__()
+        self.outcomes = outcomes
+
+
 def apply_all(w: Writer, staged: Sequence[Staged]) -> list[Outcome]:
-    """Carry out all operations as one change, or none of them."""
+    """Carry out all operations as one change. Raises `Undone`."""
     known = _receipts(w, staged)
     if known:
         # All of them left receipts, or none: they were one transaction.
@@ -120,26 +128,25 @@ def apply_all(w: Writer, staged: Sequence[Staged]) -> list[Outcome]:
         return [outcome or skipped("was not part of the first try") for outcome in outcomes]
     done: list[Outcome] = []
     try:
-        with w.undoable():
-            for item in staged:
-                done.append(_one(w, item))  # noqa: PERF401 - `done` says where it failed
-            tags = {tag_of(item.operation) for item in staged}
-            number = w.complete(tags.pop() if len(tags) == 1 else "apply")
-            outcomes_now = [_numbered(outcome, number) for outcome in done]
-            for item, outcome in zip(staged, outcomes_now, strict=True):
-                _receive(w, item.operation, outcome, known)
+        for item in staged:
+            done.append(_one(w, item))  # noqa: PERF401 - `done` says where it failed
     except RengafsError as error:
-        outcomes_now = [skipped("another operation of the list failed") for _ in staged]
-        outcomes_now[len(done)] = Outcome(problem=to_problem(error))
-    return outcomes_now
+        failed = [skipped("another operation of the list failed") for _ in staged]
+        failed[len(done)] = Outcome(problem=to_problem(error))
+        raise Undone(failed) from error
+    tags = {tag_of(item.operation) for item in staged}
+    number = w.complete(tags.pop() if len(tags) == 1 else "apply")
+    numbered = [_numbered(outcome, number) for outcome in done]
+    for item, outcome in zip(staged, numbered, strict=True):
+        _receive(w, item.operation, outcome, known)
+    return numbered
 
 
 def find_receipt(connection: Connection, user: int, key: str) -> Outcome | None:
     """Return what an operation of this key came to before."""
     if not key:
         return None
-    query = select(receipts.c.outcome).where(receipts.c.user == user, receipts.c.key == key)
-    row = connection.execute(query).first()
+    row = connection.execute(_RECEIPT, {"user": user, "key": key}).first()
     return None if row is None else _outcome.decode(row.outcome)
 
 
@@ -187,6 +194,8 @@ def _one(w: Writer, item: Staged) -> Outcome:  # noqa: C901 - a table, one line 
             return marking.put_label(w, operation)
         case DropLabel() as operation:
             return marking.drop_label(w, operation)
+        case SetRetention() as operation:
+            return retaining.set_retention(w, operation)
 
 
 def _numbered(outcome: Outcome, number: int) -> Outcome:
@@ -199,6 +208,9 @@ def _receipts(w: Writer, staged: Sequence[Staged]) -> dict[str, Outcome]:
         if len(key) > MAX_KEY:
             raise BadRequest(f"the key of an operation has at most {MAX_KEY} characters")
     found: dict[str, Outcome] = {}
+    if len(keys) == 1:
+        known = find_receipt(w.connection, w.actor.user, keys[0])
+        return {} if known is None else {keys[0]: known}
     # Databases limit the parameters of a statement.
     for start in range(0, len(keys), 500):
         rows = w.connection.execute(
@@ -221,3 +233,9 @@ def _receive(w: Writer, operation: Operation, outcome: Outcome, known: dict[str,
         "at_ms": w.now_ms,
     }
     w.insert_later(receipts, receipt)
+
+
+# Built once: making a statement costs SQLAlchemy as much as carrying it out.
+_RECEIPT = select(receipts.c.outcome).where(
+    receipts.c.user == bindparam("user"), receipts.c.key == bindparam("key")
+)

@@ -9,7 +9,10 @@ from collections.abc import Callable
 
 from rengafs.catalog.calls.blobs import Blobs
 from rengafs.catalog.calls.changing import Changes
+from rengafs.catalog.calls.keeping import Keeping
 from rengafs.catalog.calls.originals import Originals
+from rengafs.catalog.calls.quotas import Quotas
+from rengafs.catalog.calls.storage import Storage
 from rengafs.catalog.calls.transactions import Identity
 from rengafs.catalog.calls.users import Users
 from rengafs.catalog.calls.viewing import Views
@@ -41,5 +44,5 @@ def open_catalog(
         raise
 
 
-class Catalog(Views, Changes, Originals, Users, Blobs):
+class Catalog(Views, Changes, Originals, Users, Blobs, Keeping, Quotas, Storage):
     """The history, and its views. Shared between threads."""

@@ -3,13 +3,17 @@
 Blobs are shared, so a copy of any size costs rows only. A copy has a history of its own.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from msgspec.structs import replace
 
 from rengafs.catalog import saving
+from rengafs.catalog.gathering import Gathering
 from rengafs.catalog.making import add_bucket, free_name
 from rengafs.catalog.nodes import find_node
 from rengafs.catalog.places import Directory, check_at, last_change, list_places
-from rengafs.catalog.saving import EMPTY_SHA256, NewVersion, save, version_row
+from rengafs.catalog.saving import version_row
 from rengafs.catalog.writer import Writer
 from rengafs.protocol.errors import NotFound, NotPermitted
 from rengafs.protocol.names import from_wire
@@ -35,44 +39,63 @@ def clone(w: Writer, operation: Clone) -> Outcome:
     parent = w.directory(operation.parent)
     raw = free_name(w, parent, operation.name)
     # As of the last change: a directory cloned into itself must not find its own copy.
-    copy = Copying(w, last_change(w.connection) if at is None else at)
-    node = copy.entry(parent, raw, source, whole=True)
+    rows = Gathering(w)
+    copy = Copying(rows, last_change(w.connection) if at is None else at)
+    node = copy.entry(parent, raw, source, rows.sources([source]))
+    rows.flush()
     return Outcome(node=w.node(node.id), restored=copy.count)
 
 
 class Copying:
     """One copy of what was as of a change."""
 
-    def __init__(self, w: Writer, at: int) -> None:
-        self._w = w
+    def __init__(self, rows: Gathering, at: int) -> None:
+        self._rows = rows
+        self._w = rows.w
         self._at = at
         self._linked: dict[int, Node] = {}
         """Copies of files of several names, by the original's id."""
         self.count = 0
         """Entries that were made."""
 
-    def entry(self, parent: Directory, raw: bytes, then: Node, *, whole: bool) -> Node:
-        """Copy a node to a raw name that is free; *whole*: with all that is below it."""
-        w = self._w
+    def entry(
+        self,
+        parent: Directory,
+        raw: bytes,
+        then: Node,
+        sources: Mapping[int, Any],
+        *,
+        whole: bool = True,
+    ) -> Node:
+        """Copy a node to a raw name that is free.
+
+        :param sources: of the contents at this level.
+        :param whole: with all that is below it.
+        """
         self.count += 1
+        known = self._linked.get(then.id)
         if then.kind is Kind.BUCKET:
-            node = add_bucket(w, raw, then.backend, then.mode)
-        elif (known := self._linked.get(then.id)) is not None:
+            node = add_bucket(self._w, raw, then.backend, then.mode)
+        elif known is not None:
             node = self._linked[then.id] = replace(known, links=known.links + 1)
-            w.set_links(node.id, node.links)
-            w.enter(parent.id, raw, node, bucket=parent.bucket, free=True)
+            self._rows.set_links(node)
+            self._rows.enter(parent, raw, node)
         else:
-            node = self._new(parent, raw, then)
+            node = self._new(parent, raw, then, sources)
         if node.kind.is_directory and whole:
             bucket = node.id if node.kind is Kind.BUCKET else parent.bucket
-            into = Directory(node.id, node.kind, bucket, 1)
-            for place in list_places(w.connection, then.id, self._at):
-                if place.elder:
-                    self.entry(into, place.raw, place.node, whole=True)
+            self._children(Directory(node.id, node.kind, bucket, 1), then.id)
         return node
 
-    def _new(self, parent: Directory, raw: bytes, then: Node) -> Node:
-        w = self._w
+    def _children(self, into: Directory, then: int) -> None:
+        places = list_places(self._w.connection, then, self._at)
+        sources = self._rows.sources(place.node for place in places)
+        for place in places:
+            if place.elder:
+                self.entry(into, place.raw, place.node, sources)
+
+    def _new(self, parent: Directory, raw: bytes, then: Node, sources: Mapping[int, Any]) -> Node:
+        w, rows = self._w, self._rows
         node = with_attributes(
             Node(
                 id=w.take_id(),
@@ -89,10 +112,10 @@ class Copying:
             then,
         )
         target = from_wire(then.target) if then.kind is Kind.SYMLINK else None
-        w.add_node(node, bucket=parent.bucket, target=target)
-        w.enter(parent.id, raw, node, bucket=parent.bucket, free=True)
+        rows.add(node, bucket=parent.bucket, target=target)
         if then.kind is Kind.FILE and then.version is not None:
-            node = fill(w, node, then)
+            node = rows.save(node, then, sources.get(then.version), bucket=parent.bucket)
+        rows.enter(parent, raw, node)
         if then.links > 1 and not then.kind.is_directory:
             self._linked[then.id] = node
         return node
@@ -108,17 +131,3 @@ def with_attributes(node: Node, then: Node) -> Node:
         mtime_ns=then.mtime_ns,
         xattrs=then.xattrs,
     )
-
-
-def fill(w: Writer, node: Node, then: Node) -> Node:
-    """Save the content of *then* as the newest version of *node*."""
-    row = version_row(w.connection, then.version)
-    new = NewVersion(
-        size=then.size,
-        sha256=then.sha256 or EMPTY_SHA256,
-        blob=row.blob if row else None,
-        mtime_ns=then.mtime_ns,
-        base=node.version,
-        origin=row.origin if row else "",
-    )
-    return save(w, node, new)

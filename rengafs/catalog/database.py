@@ -31,19 +31,32 @@ CONNECTIONS = 12
 STATEMENT_SECONDS = 60
 """How long PostgreSQL works on one statement; ours are milliseconds."""
 CONNECT_SECONDS = 10
+_CONNECT = {
+    "connect_timeout": CONNECT_SECONDS,
+    # A server that fell silent is given up.
+    "tcp_user_timeout": 1000 * (STATEMENT_SECONDS + 10),
+    "keepalives_idle": 30,
+}
 
 
 class Database:
     """Gives transactions. Safe to share between threads."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, viewer: int | None = None) -> None:
+        """*viewer*: the user as whom the names of buckets are seen; None: all of them are."""
         self.engine = engine
         self.is_sqlite = engine.dialect.name == "sqlite"
+        self._viewer = viewer
+
+    def seen_by(self, viewer: int | None) -> "Database":
+        """Return the same database, in whose root a user sees one's own buckets only."""
+        return self if viewer == self._viewer else Database(self.engine, viewer)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Give one consistent view; it neither waits for writers nor holds them up."""
         with translated(), self.engine.connect() as connection:
+            connection = connection.execution_options(rengafs_viewer=self._viewer)
             if not self.is_sqlite:
                 # There, one view a statement is the default; SQLite knows one a transaction.
                 connection = connection.execution_options(isolation_level="REPEATABLE READ")
@@ -57,7 +70,9 @@ class Database:
         On PostgreSQL it is the only one from when it has locked the head row: see `Writer`.
         """
         with translated(), self.engine.connect() as connection:
-            connection = connection.execution_options(rengafs_write=True)
+            connection = connection.execution_options(
+                rengafs_write=True, rengafs_viewer=self._viewer
+            )
             with connection.begin():
                 yield connection
 
@@ -103,15 +118,13 @@ def _options(url: URL) -> dict[str, Any]:
             "write sqlite:////PATH or postgresql://HOST/NAME"
         )
     # A writer must see what was committed while it waited for the head row.
-    return {
-        "isolation_level": "READ COMMITTED",
-        "connect_args": {
-            "connect_timeout": CONNECT_SECONDS,
-            # A server that fell silent is given up.
-            "tcp_user_timeout": 1000 * (STATEMENT_SECONDS + 10),
-            "keepalives_idle": 30,
-        },
-    }
+    return {"isolation_level": "READ COMMITTED", "connect_args": dict(_CONNECT)}
+
+
+def connect_options(database: Database) -> dict[str, Any]:
+    """Return what psycopg connects to a PostgreSQL with, for a connection of one's own."""
+    _, options = database.engine.dialect.create_connect_args(database.engine.url)
+    return {**_CONNECT, **options}
 
 
 def sqlite_url(path: Path) -> str:

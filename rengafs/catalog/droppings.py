@@ -16,6 +16,7 @@ DEFAULT = (
     "4913",  # vim: tries whether it may write here
     ".~lock.*#",  # LibreOffice
     ".goutputstream-*",  # GLib: the temporary before the rename
+    "lu[0-9]*.tmp",  # LibreOffice: the temporary, where it copies it and does not rename
     "#*#",  # emacs: auto-save
     ".#*",  # emacs: the lock
     "*.kate-swp",

@@ -1,11 +1,13 @@
 """The changes in order, the moments they happened at, and the sums kept along. Reads only."""
 
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, select
 
 from rengafs.catalog.places import last_change
-from rengafs.catalog.schema import changes, events, head
+from rengafs.catalog.schema import changes, events
+from rengafs.catalog.tallying import list_tallies
 from rengafs.protocol.errors import BadRequest
 from rengafs.protocol.names import to_wire
 from rengafs.protocol.records import Change, Event, Kind, Moment, Usage
@@ -56,14 +58,28 @@ def change_at(connection: Connection, at_ms: int) -> Moment:
     return Moment(at_ms=at_ms, change=number or 0)
 
 
-def usage(connection: Connection) -> Usage:
-    """Return the running sums. What the backend has left is the service's to add."""
-    row = connection.execute(select(head)).one()
+def usage(connection: Connection, buckets: Collection[int] | None = None) -> Usage:
+    """Return the running sums of some buckets (None: of all), and what their quotas leave.
+
+    What the backend has left is the service's to add.
+    """
+    found = list_tallies(connection, buckets).values()
+    left = [tally.left for tally in found]
+    quotas = [tally.quota_bytes for tally in found]
+    live = sum(tally.live_bytes for tally in found)
     return Usage(
-        live_bytes=row.live_bytes,
-        history_bytes=row.all_bytes - row.live_bytes,
-        files=row.files,
+        live_bytes=live,
+        history_bytes=sum(tally.all_bytes for tally in found) - live,
+        files=sum(tally.files for tally in found),
+        free_bytes=_sum_if_all(left),
+        quota_bytes=_sum_if_all(quotas),
     )
+
+
+def _sum_if_all(numbers: Sequence[int | None]) -> int | None:
+    """Return the sum; None where there is nothing, or where one has no limit."""
+    known = [number for number in numbers if number is not None]
+    return sum(known) if known and len(known) == len(numbers) else None
 
 
 def _event(row: Row[Any]) -> Event:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Select, select
 
+from rengafs.catalog.membership import seen_by
 from rengafs.catalog.nodes import get_node
 from rengafs.catalog.original import bucket_name, path_of
 from rengafs.catalog.places import find, find_directory
@@ -31,36 +32,45 @@ class Lasting:
     """The change by which it left; None: it is there."""
 
 
-def find_last(connection: Connection, path: str) -> Lasting:
+def find_last(connection: Connection, path: str, user: int | None = None) -> Lasting:
     """Return what ``bucket/dir/file`` names, or named last; its parents may be gone too.
+
+    :param user: who asks; what is in a bucket that is hidden from them never was.
 
     Raises `NotFound`, `NotADirectory`, and `BadRequest` for the empty path.
     """
     found: Lasting | None = None
     for part in path.split("/"):
         if part:
-            found = _step(connection, ROOT if found is None else found.node, part)
+            above = ROOT if found is None else found.node
+            found = _step(connection, above, part, user)
+            if above == ROOT and user is not None and not may_see(connection, user, found.node):
+                raise _never(part, ROOT)
     if found is None:
         raise BadRequest("the top has no history of its own; name a bucket or what is in it")
     return found
 
 
-def last_there(connection: Connection, path: str) -> Moment:
+def last_there(connection: Connection, path: str, user: int | None = None) -> Moment:
     """Return the last change as of which a deleted path was whole.
+
+    :param user: who asks; None may see everything.
 
     Of a directory that is before the first of the deletions that emptied it: those by the
     same client, one soon after the other, with nothing else done below it in between.
 
     Raises `NotFound`, and `BadRequest` for what has not been deleted.
     """
-    found = find_last(connection, path)
+    found = find_last(connection, path, user)
     if found.until is None:
         raise BadRequest(f"{path!r} has not been deleted; say as of which moment: {path}@MOMENT")
     node = get_node(connection, found.node)
     if node.links:
+        seen = user is None or may_see(connection, user, node.id)
+        now = f"it is {full_path(connection, node.id)!r} now" if seen else "it is elsewhere now"
         raise BadRequest(
-            f"{path!r} has not been deleted but renamed: it is {full_path(connection, node.id)!r} "
-            f"now; to have both, say as of which moment: {path}@MOMENT"
+            f"{path!r} has not been deleted but renamed: {now}; "
+            f"to have both, say as of which moment: {path}@MOMENT"
         )
     change = found.until
     if node.kind.is_directory:
@@ -86,7 +96,7 @@ def ever_below(*tops: int) -> Select[tuple[int]]:
     return select(below.c.node)
 
 
-def _step(connection: Connection, parent: int, part: str) -> Lasting:
+def _step(connection: Connection, parent: int, part: str, user: int | None) -> Lasting:
     shown = names.from_wire(part)
     place = find(connection, parent, shown)
     if place is not None:
@@ -98,11 +108,23 @@ def _step(connection: Connection, parent: int, part: str) -> Lasting:
             query = query.where(edges.c.name == raw)
         if number is not None:
             query = query.where(edges.c.node == number)
+        if user is not None and parent == ROOT:
+            query = query.where(edges.c.node.in_(seen_by(user)))
         # Who came last, as `membership` judges it too.
         row = connection.execute(query.order_by(edges.c.id.desc()).limit(1)).first()
         if row is not None:
             return Lasting(parent, row.name, row.node, row.until)
-    raise NotFound(f"nothing was ever called {part!r} in the directory {parent}", parent=parent)
+    raise _never(part, parent)
+
+
+def _never(part: str, parent: int) -> NotFound:
+    return NotFound(f"nothing was ever called {part!r} in the directory {parent}", parent=parent)
+
+
+def may_see(connection: Connection, user: int, number: int) -> bool:
+    """Whether a node stands in a bucket that a user may see."""
+    query = select(nodes.c.id).where(nodes.c.id == number, nodes.c.bucket.in_(seen_by(user)))
+    return connection.execute(query).first() is not None
 
 
 def _beginning(connection: Connection, directory: int, last: int) -> int:

@@ -7,43 +7,53 @@ of a directory, of all that ever stood below it.
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, Row, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, or_, select
 
-from rengafs.catalog.lasting import ever_below, find_last, full_path
+from rengafs.catalog.lasting import ever_below, find_last, full_path, may_see
+from rengafs.catalog.membership import seen_by
 from rengafs.catalog.places import MAX_PAGE
+from rengafs.catalog.pruning import PRUNED
 from rengafs.catalog.schema import changes, edges, events, versions
 from rengafs.protocol.names import to_wire
 from rengafs.protocol.records import ROOT, Kind, Log, LogEntry
 
-_WORDS = ("labelled", "unlabelled")
+_WORDS = ("labelled", "unlabelled", "retention", "pruned")
 
 
-def log_of(connection: Connection, path: str, *, before: int, limit: int) -> Log:
+def log_of(
+    connection: Connection, path: str, *, before: int, limit: int, user: int | None = None
+) -> Log:
     """Return what happened to a path before a change (0: until now), newest first.
+
+    :param user: who asks; what happened in buckets that are hidden from them is left out.
+        None may see everything.
 
     Raises `NotFound` for a path that never was.
     """
-    found = find_last(connection, path)
+    found = find_last(connection, path, user)
     numbers = {found.node}
     if found.parent != ROOT:  # another bucket of the same name is somebody else's
         bore = (edges.c.parent == found.parent, edges.c.name == found.raw)
         numbers |= set(connection.execute(select(edges.c.node).where(*bore)).scalars())
-    touched = select(events.c.change).where(events.c.node.in_(ever_below(*numbers))).distinct()
+    wanted: ColumnElement[bool] = events.c.node.in_(ever_below(*numbers))
+    if user is not None:
+        wanted = and_(wanted, events.c.bucket.in_(seen_by(user)))
+    touched = select(events.c.change).where(wanted).distinct()
     if before:
         touched = touched.where(events.c.change < before)
     limit = max(1, min(limit, MAX_PAGE))
     newest = touched.order_by(events.c.change.desc()).limit(limit + 1)
     kept = list(connection.execute(newest).scalars())
     more, kept = len(kept) > limit, kept[:limit]
-    rows = connection.execute(_events(kept, ever_below(*numbers))).all() if kept else []
-    paths: dict[int, str] = {ROOT: ""}
+    rows = connection.execute(_events(kept, wanted)).all() if kept else []
+    paths = _Paths(connection, user)
     entries = []
     for _, group in groupby(rows, key=lambda row: row.change):
-        entries += _of_change(connection, list(group), paths)
+        entries += _of_change(list(group), paths)
     return Log(entries=entries, next=kept[-1] if more else 0)
 
 
-def _events(kept: list[int], numbers: Any) -> Any:
+def _events(kept: list[int], wanted: ColumnElement[bool]) -> Any:
     return (
         select(
             events,
@@ -52,6 +62,7 @@ def _events(kept: list[int], numbers: Any) -> Any:
             changes.c.author,
             changes.c.host,
             versions.c.size,
+            versions.c.hidden,
         )
         .select_from(
             events.join(changes, changes.c.number == events.c.change).outerjoin(
@@ -61,28 +72,26 @@ def _events(kept: list[int], numbers: Any) -> Any:
         .where(
             events.c.change >= kept[-1],
             events.c.change <= kept[0],
-            events.c.node.in_(numbers),
+            wanted,
             # What a later commit of the same open file has taken the place of is no save.
-            or_(events.c.what != "saved", versions.c.hidden == ""),
+            or_(events.c.what != "saved", versions.c.hidden.in_(["", PRUNED])),
         )
         .order_by(events.c.change.desc(), events.c.seq)
     )
 
 
-def _of_change(
-    connection: Connection, rows: list[Row[Any]], paths: dict[int, str]
-) -> list[LogEntry]:
+def _of_change(rows: list[Row[Any]], paths: "_Paths") -> list[LogEntry]:
     """Return the entries of one change, one for each node that it did something to."""
     temporary = {row.other for row in rows if row.what == "entered" and row.other}
     by_node: dict[int, list[Row[Any]]] = {}
     for row in rows:
         if row.node not in temporary:
             by_node.setdefault(row.node, []).append(row)
-    entries = [_entry(connection, group, paths) for group in by_node.values()]
+    entries = [_entry(group, paths) for group in by_node.values()]
     return [entry for entry in entries if entry is not None]
 
 
-def _entry(connection: Connection, group: list[Row[Any]], paths: dict[int, str]) -> LogEntry | None:
+def _entry(group: list[Row[Any]], paths: "_Paths") -> LogEntry | None:
     last = {row.what: row for row in group}
     first = group[0]
     what = _word(last)
@@ -90,13 +99,10 @@ def _entry(connection: Connection, group: list[Row[Any]], paths: dict[int, str])
         return None
     entered, left, saved = last.get("entered"), last.get("left"), last.get("saved")
     named = entered or left
-    if named is None:
-        path = _path_of(connection, first.node, paths)
-    else:
-        path = _joined(_path_of(connection, named.parent, paths), named.name)
+    path = paths.of(first.node) if named is None else _joined(paths.of(named.parent), named.name)
     source = ""
     if what == "renamed" and left is not None:
-        source = _joined(_path_of(connection, left.parent, paths), left.name)
+        source = _joined(paths.of(left.parent), left.name)
     return LogEntry(
         change=first.change,
         at_ms=first.at_ms,
@@ -110,6 +116,7 @@ def _entry(connection: Connection, group: list[Row[Any]], paths: dict[int, str])
         source=source,
         version=saved.version if saved else None,
         size=saved.size if saved else None,
+        pruned=first.other if what == "pruned" else int(bool(saved and saved.hidden == PRUNED)),
         label=to_wire(first.name) if what in _WORDS else "",
     )
 
@@ -136,10 +143,23 @@ def _word(last: dict[str, Row[Any]]) -> str | None:
     return "attributes" if "attributes" in last else None
 
 
-def _path_of(connection: Connection, number: int, paths: dict[int, str]) -> str:
-    if number not in paths:
-        paths[number] = full_path(connection, number)
-    return paths[number]
+class _Paths:
+    """Present paths of nodes, as a user may see them; each looked up once."""
+
+    def __init__(self, connection: Connection, user: int | None) -> None:
+        self._connection = connection
+        self._user = user
+        self._known: dict[int, str] = {ROOT: ""}
+
+    def of(self, number: int) -> str:
+        """Return ``bucket/dir/file``; of what is in a hidden bucket by now, only dots."""
+        path = self._known.get(number)
+        if path is None:
+            path = "…"
+            if self._user is None or may_see(self._connection, self._user, number):
+                path = full_path(self._connection, number)
+            self._known[number] = path
+        return path
 
 
 def _joined(directory: str, raw: bytes) -> str:

@@ -7,8 +7,10 @@ are in `original`.
 from typing import Any
 
 from msgspec.structs import replace
+from sqlalchemy import select, union_all
 
 from rengafs.catalog.places import Directory, find
+from rengafs.catalog.schema import edges, nodes, versions
 from rengafs.catalog.writer import Writer
 from rengafs.protocol.errors import (
     AlreadyExists,
@@ -78,7 +80,11 @@ def make_file(w: Writer, operation: MakeFile) -> Outcome:
         if place is not None and place.node.kind.is_directory:
             raise IsADirectory(f"{operation.name!r} is a directory")
     raw = free_name(w, parent, operation.name)
-    node = add(w, parent, raw, Kind.FILE, operation.mode, operation.uid, operation.gid, free=True)
+    if operation.id is not None:
+        _refuse_taken(w, operation.id)
+    node = _new(w, Kind.FILE, operation.mode, operation.id, uid=operation.uid, gid=operation.gid)
+    w.add_node(node, bucket=parent.bucket)
+    w.enter(parent.id, raw, node, bucket=parent.bucket, free=True)
     return Outcome(node=node)
 
 
@@ -178,10 +184,19 @@ def _inside_a_bucket(w: Writer, number: int, what: str) -> Directory:
     return w.directory(number)
 
 
-def _new(w: Writer, kind: Kind, mode: int, **more: Any) -> Node:
+def _refuse_taken(w: Writer, number: int) -> None:
+    """Raise `BadRequest` for an id that was not reserved, or that something bears."""
+    taken = union_all(
+        *(select(table.c.id).where(table.c.id == number) for table in (nodes, versions, edges))
+    )
+    if not w.is_reserved(number) or w.connection.execute(taken).first() is not None:
+        raise BadRequest(f"{number} is not an id that was reserved and is free", node=number)
+
+
+def _new(w: Writer, kind: Kind, mode: int, number: int | None = None, **more: Any) -> Node:
     """Return a node that comes to be now, with a new id."""
     return Node(
-        id=w.take_id(),
+        id=w.take_id() if number is None else number,
         kind=kind,
         mode=mode & 0o7777,
         mtime_ns=w.now_ns,

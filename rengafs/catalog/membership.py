@@ -1,20 +1,20 @@
 """Who may do what in which bucket. What somebody may not see is answered as if it were not.
 
-One exception: that the name of a bucket is taken is told to whoever wants to use it.
+Names of buckets are looked up in what the user sees of the root: see `places`.
 """
 
 from typing import Literal, cast
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, Select, bindparam, delete, insert, select
 
 from rengafs.catalog.nodes import no_node
-from rengafs.catalog.places import find
+from rengafs.catalog.places import at_raw_name, find
 from rengafs.catalog.schema import edges, members, nodes, users, versions
 from rengafs.catalog.values import ROLES, Actor, Member, Role
 from rengafs.catalog.writer import Writer
 from rengafs.protocol.errors import Forbidden, NotFound
 from rengafs.protocol.names import from_wire, to_wire
-from rengafs.protocol.operations import Clone, Commit, MakeBucket, Operation, Restore
+from rengafs.protocol.operations import Clone, Commit, MakeBucket, Operation, Restore, SetRetention
 from rengafs.protocol.records import ROOT
 
 What = Literal["node", "bucket", "file", "version", "resource"]
@@ -27,13 +27,19 @@ def permit(connection: Connection, user: int, number: int, role: Role, what: Wha
     """
     if number == ROOT:
         return
+    row = connection.execute(_PLACE, {"number": number, "user": user}).first()
+    if row is not None and row.role is not None and ROLES.index(row.role) >= ROLES.index(role):
+        return
+    # Why not is told with more care.
     bucket = _bucket_of(connection, number, versions_too=what in ("version", "resource", "file"))
     has = 0 if bucket is None else _rank(connection, user, bucket)
     if not has:
         raise _absent(number, what)
     if has <= ROLES.index(role):
         raise Forbidden(
-            f"only a {role} of the bucket may do that; its owner can make you one", bucket=bucket
+            f"only {'an' if role == 'owner' else 'a'} {role} of the bucket may do that; "
+            "its owner can make you one",
+            bucket=bucket,
         )
 
 
@@ -46,7 +52,7 @@ def permit_name(
     """
     shown = from_wire(name)
     place = find(connection, ROOT, shown, at)
-    bucket = _last_of_name(connection, shown) if place is None else place.node.id
+    bucket = _last_of_name(connection, shown, user) if place is None else place.node.id
     if bucket is None or not _rank(connection, user, bucket):
         raise NotFound(f"there is no {to_wire(shown)!r} in the directory {ROOT}", parent=ROOT)
     permit(connection, user, bucket, role)
@@ -60,6 +66,10 @@ def permit_operation(connection: Connection, actor: Actor, operation: Operation)
     if isinstance(operation, Restore):
         first = next((part for part in operation.path.split("/") if part), "")
         permit_name(connection, user, first, "writer", operation.at)
+        _permit_heir(connection, user, first, operation.at)
+        return
+    if isinstance(operation, SetRetention):
+        permit(connection, user, operation.bucket, "owner", "bucket")
         return
     if isinstance(operation, Clone):
         permit(connection, user, operation.source, "reader", "resource")
@@ -112,17 +122,33 @@ def set_role(w: Writer, bucket: int, name: str, role: Role | None) -> None:
 
 def _permit_bucket(connection: Connection, user: int, name: str) -> None:
     place = find(connection, ROOT, from_wire(name))
-    # A new name is free to take, and one that is somebody else's is told to be taken.
-    if place is not None and _rank(connection, user, place.node.id):
+    if place is not None:  # a new name is free to take
         permit(connection, user, place.node.id, "owner")
-    elif place is not None:
-        raise NotFound(f"there is no {name!r} in the directory {ROOT}", parent=ROOT)
 
 
-def _last_of_name(connection: Connection, raw: bytes) -> int | None:
+def _permit_heir(connection: Connection, user: int, name: str, at: int) -> None:
+    """Refuse if the name of a bucket of then is by now that of one that is not the user's."""
+    then = find(connection, ROOT, from_wire(name), at)
+    if then is None:
+        return
+    for place in at_raw_name(connection, ROOT, then.raw)[:1]:
+        permit(connection, user, place.node.id, "writer")
+
+
+def may(connection: Connection, actor: Actor, bucket: int, role: Role) -> bool:
+    """Whether somebody has a role, or a greater one, in a bucket."""
+    return actor.everywhere or _rank(connection, actor.user, bucket) > ROLES.index(role)
+
+
+def seen_by(user: int) -> Select[tuple[int]]:
+    """Return the query of the buckets that a user may see."""
+    return select(members.c.bucket).where(members.c.user == user)
+
+
+def _last_of_name(connection: Connection, raw: bytes, user: int) -> int | None:
     query = (
         select(edges.c.node)
-        .where(edges.c.parent == ROOT, edges.c.name == raw)
+        .where(edges.c.parent == ROOT, edges.c.name == raw, edges.c.node.in_(seen_by(user)))
         .order_by(edges.c.id.desc())
         .limit(1)
     )
@@ -131,14 +157,12 @@ def _last_of_name(connection: Connection, raw: bytes) -> int | None:
 
 def _rank(connection: Connection, user: int, bucket: int) -> int:
     """Return 0 for no member, 1 for a reader, and so on."""
-    query = select(members.c.role).where(members.c.bucket == bucket, members.c.user == user)
-    role = connection.execute(query).scalar()
+    role = connection.execute(_ROLE, {"bucket": bucket, "user": user}).scalar()
     return 0 if role is None else ROLES.index(cast(Role, role)) + 1
 
 
 def _bucket_of(connection: Connection, number: int, *, versions_too: bool) -> int | None:
-    query = select(nodes.c.bucket).where(nodes.c.id == number)
-    bucket = connection.execute(query).scalar()
+    bucket = connection.execute(_BUCKET, {"number": number}).scalar()
     if bucket is None and versions_too:
         of_file = select(nodes.c.bucket).join_from(nodes, versions, versions.c.file == nodes.c.id)
         bucket = connection.execute(of_file.where(versions.c.id == number)).scalar()
@@ -158,3 +182,15 @@ def _absent(number: int, what: What) -> NotFound:
             return NotFound(f"there is no file or version {number}", resource_id=number)
         case "node":
             return no_node(number)
+
+
+# Built once: making a statement costs SQLAlchemy as much as carrying it out.
+_ROLE = select(members.c.role).where(
+    members.c.bucket == bindparam("bucket"), members.c.user == bindparam("user")
+)
+_PLACE = (
+    select(members.c.role)
+    .select_from(nodes.join(members, members.c.bucket == nodes.c.bucket))
+    .where(nodes.c.id == bindparam("number"), members.c.user == bindparam("user"))
+)
+_BUCKET = select(nodes.c.bucket).where(nodes.c.id == bindparam("number"))

@@ -40,7 +40,7 @@ def create_bucket(w: Writer, name: str | None, backend: str, given: list[str]) -
 def create_file(w: Writer, bucket: int, name: str | None, given: list[str]) -> Node:
     """Make an empty file; another may bear the name. Without one, it is called after its id."""
     path = components(name) if name else (b"file-%d" % w.take_id(),)
-    parent = _make_directories(w, get_bucket(w, bucket), path[:-1])
+    parent = make_directories(w, get_bucket(w, bucket), path[:-1])
     node = add(w, parent, path[-1], Kind.FILE, 0o644)
     set_labels(w, node.id, given)
     return node
@@ -66,7 +66,7 @@ def rename_file(w: Writer, number: int, name: str) -> None:
     path = components(name)
     if path == path_of(w.connection, number):
         return
-    parent = _make_directories(w, get_bucket(w, place.bucket), path[:-1])
+    parent = make_directories(w, get_bucket(w, place.bucket), path[:-1])
     w.leave(place)
     w.enter(parent.id, path[-1], place.node, bucket=place.bucket)
 
@@ -170,7 +170,7 @@ def eldest_place(connection: Connection, number: int) -> Place | None:
     return next((place for place in places if place.edge == row.id), None)
 
 
-def _make_directories(w: Writer, top: Directory, parts: tuple[bytes, ...]) -> Directory:
+def make_directories(w: Writer, top: Directory, parts: tuple[bytes, ...]) -> Directory:
     """Return the directory *parts* below *top*; make what is missing.
 
     Where a file bears the name of a directory that is needed, the directory is made beside

@@ -2,15 +2,18 @@
 
 Names come in and go out as a mount shows them; `rengafs.protocol.names` has the rules. A
 shown name is found by trying what it may mean and taking the first that shows itself so.
+
+Where the database is seen by a user (`Database.seen_by`), buckets that are hidden from the
+user have no names at the root: they are neither found nor listed, nor is a name taken by them.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, select, tuple_
 
 from rengafs.catalog.nodes import BUCKET, COLUMNS, At, columns, get_node, joined, no_node, node_from
-from rengafs.catalog.schema import edges, head, nodes, valid
+from rengafs.catalog.schema import edges, head, members, nodes, valid
 from rengafs.protocol import names
 from rengafs.protocol.errors import BadRequest, NotADirectory, NotFound
 from rengafs.protocol.records import ROOT, Entry, Kind, Node, Page
@@ -99,6 +102,9 @@ def at_raw_name(
 ) -> list[Place]:
     """Return what bears a raw name, eldest first."""
     query = _NAMED_NOW if at is None else _NAMED_THEN
+    viewer = _viewer(connection, parent)
+    if viewer is not None:
+        query = query.where(_seen_by(viewer))
     rows = connection.execute(query, {"parent": parent, "raw": raw, "at": at})
     return [_place(parent, row, index == 0) for index, row in enumerate(rows)]
 
@@ -132,8 +138,9 @@ def entry_of(place: Place) -> Entry:
 
 def is_taken(connection: Connection, parent: int, raw: bytes) -> bool:
     """Whether anything bears a raw name now."""
-    row = connection.execute(_TAKEN, {"parent": parent, "raw": raw}).first()
-    return row is not None
+    viewer = _viewer(connection, parent)
+    query = _TAKEN if viewer is None else _TAKEN.where(_seen_by(viewer))
+    return connection.execute(query, {"parent": parent, "raw": raw}).first() is not None
 
 
 def list_directory(
@@ -144,6 +151,9 @@ def list_directory(
     change = last_change(connection) if at is None else at
     limit = max(1, min(limit, MAX_PAGE))
     query = _edges(at).where(edges.c.parent == parent).limit(limit + 1)
+    viewer = _viewer(connection, parent)
+    if viewer is not None:
+        query = query.where(_seen_by(viewer))
     previous: bytes | None = None
     if after:
         previous, edge = _position(connection, parent, names.from_wire(after), at)
@@ -167,6 +177,19 @@ def list_places(connection: Connection, parent: int, at: int | None) -> list[Pla
         found.append(_place(parent, row, raw != previous))
         previous = raw
     return found
+
+
+def _viewer(connection: Connection, parent: int) -> int | None:
+    """Return the user as whom names are looked up: only the root's differ from user to user."""
+    if parent != ROOT:
+        return None
+    viewer: int | None = connection.get_execution_options().get("rengafs_viewer")
+    return viewer
+
+
+def _seen_by(viewer: int) -> ColumnElement[bool]:
+    mine = select(members.c.bucket).where(members.c.user == viewer)
+    return edges.c.node.in_(mine)
 
 
 def has_entries(connection: Connection, parent: int) -> bool:

@@ -51,7 +51,7 @@ def remove(w: Writer, place: Place) -> None:
         return
     w.event("gone", place.node.id, bucket=place.bucket, kind=place.node.kind)
     if place.node.kind is Kind.FILE:
-        w.count(files=-1, live_bytes=-place.node.size)
+        w.count(place.bucket, files=-1, live_bytes=-place.node.size)
         discard_dropping(w, place)
 
 
@@ -67,4 +67,4 @@ def discard_dropping(w: Writer, place: Place) -> None:
             versions.c.hidden == "",
         )
     )
-    w.hide(DISCARDED, {row.id: row.size for row in rows})
+    w.hide(DISCARDED, {row.id: row.size for row in rows}, place.bucket)

@@ -139,7 +139,7 @@ def _retire(w: Writer, source: Place) -> None:
     ).all()
     fresh = all(row.created_ms >= w.now_ms - TEMPORARY_MS for row in rows)
     if names == 1 and len(rows) <= 1 and fresh:
-        w.hide(SUPERSEDED, {row.id: row.size for row in rows})
+        w.hide(SUPERSEDED, {row.id: row.size for row in rows}, source.bucket)
 
 
 def _exchange(
@@ -179,11 +179,9 @@ def _settle(w: Writer, place: Place, into: Directory) -> None:
     )
     deeper = select(edges.c.node).where(edges.c.parent == below.c.node, edges.c.until.is_(None))
     below = below.union(deeper)
-    w.connection.execute(
-        update(nodes)
-        .where((nodes.c.id == place.node.id) | nodes.c.id.in_(select(below.c.node)))
-        .values(bucket=into.bucket)
-    )
+    moved = (nodes.c.id == place.node.id) | nodes.c.id.in_(select(below.c.node))
+    w.carry(moved, place.bucket, into.bucket)
+    w.connection.execute(update(nodes).where(moved).values(bucket=into.bucket))
 
 
 def _refuse_loop(w: Writer, source: Place, parent: int) -> None:

@@ -7,7 +7,8 @@ now. "Now" and "as of N" are the same query with another condition (`valid`).
 Rules that every writer keeps:
 
 * Nothing that was ever visible is overwritten. Exceptions, each with its reason beside it:
-  ``nodes.links``, ``nodes.bucket``, ``versions.hidden`` and a directory's times.
+  ``nodes.links``, ``nodes.bucket``, ``versions.hidden``, a directory's times; and what a prune
+  takes: ``versions.blob``.
 * A row's ``since`` and ``until`` are numbers of rows of `changes`.
 * Ids of nodes, edges and versions come from one counter (`head.next_id`), so a greater id
   is younger, and an id names one thing only.
@@ -60,6 +61,17 @@ head = Table(
     Column("live_bytes", BigInteger, nullable=False),  # of current versions of live files
     Column("all_bytes", BigInteger, nullable=False),  # of all versions that are not hidden
     Column("files", BigInteger, nullable=False),  # files with at least one name
+)
+
+tallies = Table(
+    "tallies",
+    metadata,
+    # What a bucket holds, deleted buckets too: as in `head`, of the files that stand in it.
+    Column("bucket", BigInteger, primary_key=True, autoincrement=False),  # nodes.id
+    Column("live_bytes", BigInteger, nullable=False),
+    Column("all_bytes", BigInteger, nullable=False),
+    Column("files", BigInteger, nullable=False),
+    Column("quota_bytes", BigInteger, nullable=True),  # the most of all_bytes; NULL: no limit
 )
 
 nodes = Table(
@@ -138,11 +150,23 @@ blobs = Table(
     Column("backend", Text, nullable=False),
     Column("key", Text, nullable=False),  # what the backend calls it; "!…": lost, see `stock`
     Column("size", BigInteger, nullable=False),
-    Column("sha256", Text, nullable=False),  # hex
+    # Hex; or a mark, where nobody has seen the bytes as a whole: see `backends.pieces`.
+    Column("sha256", Text, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
+    # The sha256 of each piece of 8 MiB, 32 bytes each; NULL: not known.
+    Column("pieces", LargeBinary, nullable=True),
     # The same content is stored once per backend.
     Index("blobs_content", "backend", "sha256", "size", unique=True),
     Index("blobs_key", "backend", "key"),
+)
+
+adoptions = Table(
+    "adoptions",
+    metadata,
+    # A bucket that shows what another program stores in a container.
+    Column("bucket", BigInteger, primary_key=True, autoincrement=False),  # nodes.id
+    Column("backend", Text, nullable=False),  # by which the container is reached
+    Column("container", Text, nullable=False),
 )
 
 versions = Table(
@@ -152,8 +176,8 @@ versions = Table(
     Column("file", BigInteger, nullable=False),  # nodes.id
     Column("change", BigInteger, nullable=False),  # changes.number that made it
     Column("size", BigInteger, nullable=False),
-    Column("sha256", Text, nullable=False),  # hex; of no bytes for an empty one
-    Column("blob", BigInteger, nullable=True),  # blobs.id; NULL: empty, so no blob is needed
+    Column("sha256", Text, nullable=False),  # as the blob's; of no bytes for an empty one
+    Column("blob", BigInteger, nullable=True),  # blobs.id; NULL: empty, or pruned
     Column("author", Text, nullable=False),  # users.name
     Column("base", BigInteger, nullable=True),  # versions.id the edit started from; NULL: unknown
     Column("conflict", Boolean, nullable=False),  # base was not current any more
@@ -163,7 +187,7 @@ versions = Table(
     Column("handle", Text, nullable=False),  # the open file that saved it; "" unknown
     # Why no listing shows it: "" it does; "superseded" by a later commit of the same handle or
     # by the version that a rename over another file made of it; "discarded" with an editor's
-    # dropping. Set once, later: what is hidden is known only then.
+    # dropping; "pruned" as the bucket's retention says. Set later: it is known only then.
     Column("hidden", Text, nullable=False),
     Column("origin", Text, nullable=False),  # URL of what came from one; inherited from the base
     Column("execution", BigInteger, nullable=True),  # lineage: the execution that wrote it
@@ -232,6 +256,36 @@ moments = Table(
     Column("created_ms", BigInteger, nullable=False),
 )
 
+retention = Table(
+    "retention",
+    metadata,
+    # How much of its past a bucket keeps. No row: everything.
+    Column("bucket", BigInteger, primary_key=True, autoincrement=False),  # nodes.id
+    Column("rule", Text, nullable=False),  # as protocol.retention writes it
+    Column("author", Text, nullable=False),
+    Column("set_ms", BigInteger, nullable=False),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    # Versions that a client has open or pinned: no prune takes them until then.
+    Column("user", BigInteger, primary_key=True, autoincrement=False),  # users.id
+    Column("holder", Text, primary_key=True),  # as the client calls itself, or the pin
+    Column("version", BigInteger, primary_key=True, autoincrement=False),  # versions.id
+    Column("until_ms", BigInteger, nullable=False),
+    Index("leases_version", "version"),
+    Index("leases_until", "until_ms"),
+)
+
+crossings = Table(
+    "crossings",
+    metadata,
+    # Something moved from *source* to *target*: so labels of the one need history of the other.
+    Column("target", BigInteger, primary_key=True, autoincrement=False),  # nodes.id of a bucket
+    Column("source", BigInteger, primary_key=True, autoincrement=False),  # nodes.id of a bucket
+)
+
 lineage = Table(
     "lineage",
     metadata,
@@ -253,6 +307,15 @@ users = Table(
     Column("created_ms", BigInteger, nullable=False),
     # May do everything in every bucket, member or not.
     Column("everywhere", Boolean, nullable=False, server_default=false()),
+)
+
+identities = Table(
+    "identities",
+    metadata,
+    # Who an OpenID Connect issuer's tokens speak for.
+    Column("issuer", Text, primary_key=True),  # claim "iss"
+    Column("subject", Text, primary_key=True),  # claim "sub": unique with the issuer, for ever
+    Column("user", BigInteger, nullable=False),  # users.id
 )
 
 members = Table(

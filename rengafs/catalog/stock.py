@@ -1,14 +1,14 @@
 """The blobs that the catalog knows, for the sweeper and the check. Not how they come to be."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection, case, func, select, update
+from sqlalchemy import Connection, select, update
 
-from rengafs.catalog.schema import blobs, head, nodes, states, versions
+from rengafs.catalog.schema import blobs, head, versions
+from rengafs.catalog.tallying import Tally, count_tallies, list_tallies, set_tally
 from rengafs.catalog.values import Blob
 from rengafs.catalog.writer import Writer
-from rengafs.protocol.records import Kind
 
 LOST = "!"
 """Begins the key of a blob that is lost; the next save of the same bytes gives it a new key."""
@@ -33,7 +33,7 @@ def list_blobs(connection: Connection, after: int, limit: int) -> list[Known]:
     """Return a page of all blobs, by id."""
     query = select(blobs).where(blobs.c.id > after).order_by(blobs.c.id).limit(limit)
     return [
-        Known(row.id, Blob(row.backend, row.key, row.size, row.sha256))
+        Known(row.id, Blob(row.backend, row.key, row.size, row.sha256, row.pieces or b""))
         for row in connection.execute(query)
     ]
 
@@ -50,22 +50,35 @@ def set_keys(w: Writer, keys: Mapping[int, str]) -> None:
         w.connection.execute(update(blobs).where(blobs.c.id == number).values(key=key))
 
 
-def sums(connection: Connection) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
-    """Return (live bytes, all bytes, files): as they are kept, and as they are counted."""
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """The running sums: of all, and of each bucket that ever held anything."""
+
+    total: Tally
+    buckets: dict[int, Tally]
+
+
+def sums(connection: Connection) -> tuple[Sums, Sums]:
+    """Return the sums as they are kept, and as they are counted; quotas left out."""
     row = connection.execute(select(head)).one()
-    live = connection.execute(
-        select(func.coalesce(func.sum(states.c.size), 0), func.count())
-        .select_from(nodes.join(states, states.c.node == nodes.c.id))
-        .where(nodes.c.kind == Kind.FILE.value, nodes.c.links > 0, states.c.until.is_(None))
-    ).one()
-    seen = case((versions.c.hidden == "", versions.c.size), else_=0)
-    everything = connection.execute(select(func.coalesce(func.sum(seen), 0))).scalar_one()
-    kept = (row.live_bytes, row.all_bytes, row.files)
-    return kept, (int(live[0]), int(everything), int(live[1]))
+    kept = {
+        number: replace(tally, quota_bytes=None)
+        for number, tally in list_tallies(connection).items()
+    }
+    counted = dict.fromkeys(kept, Tally()) | count_tallies(connection)
+    total = Tally()
+    for tally in counted.values():
+        total = total.plus(tally.live_bytes, tally.all_bytes, tally.files)
+    return Sums(Tally(row.live_bytes, row.all_bytes, row.files), kept), Sums(total, counted)
 
 
 def correct_sums(w: Writer) -> None:
     """Set the running sums to what is counted."""
     kept, counted = sums(w.connection)
-    live, everything, files = (there - here for there, here in zip(counted, kept, strict=True))
-    w.count(live_bytes=live, all_bytes=everything, files=files)
+    for bucket, tally in counted.buckets.items():
+        set_tally(w.connection, bucket, tally)
+    w.correct_total(
+        live_bytes=counted.total.live_bytes - kept.total.live_bytes,
+        all_bytes=counted.total.all_bytes - kept.total.all_bytes,
+        files=counted.total.files - kept.total.files,
+    )

@@ -36,6 +36,9 @@ class Blob:
     key: str
     size: int
     sha256: str
+    """Hex, or a mark: see `rengafs.backends.pieces`."""
+    pieces: bytes = field(default=b"", repr=False, compare=False)
+    """The hashes of its pieces, where they are known and were asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,8 @@ class TokenHolder:
     expires_ms: int | None
     everywhere: bool = False
     """May do everything in every bucket, member or not."""
+    token: int = 0
+    """tokens.id; 0: the token is not one of the catalog's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,23 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Table, bindparam, insert, select, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Table,
+    bindparam,
+    insert,
+    select,
+    update,
+)
 
 from rengafs.catalog.droppings import Droppings
 from rengafs.catalog.nodes import encode_xattrs, get_node
 from rengafs.catalog.places import Directory, Place, at_raw_name, find_directory, is_taken
 from rengafs.catalog.schema import (
     changes,
+    crossings,
     edges,
     events,
     head,
@@ -29,10 +39,11 @@ from rengafs.catalog.schema import (
     states,
     versions,
 )
+from rengafs.catalog.tallying import Tally, add_tally, get_tally, set_tally, sum_of
 from rengafs.catalog.values import Actor, Rules
 from rengafs.protocol.errors import NotFound
 from rengafs.protocol.names import show
-from rengafs.protocol.records import ROOT, Kind, Node
+from rengafs.protocol.records import FIRST_ID, ROOT, Kind, Node
 
 
 @dataclass(slots=True)
@@ -59,8 +70,17 @@ class _Pending:
     rows: list[tuple[Table, _Row]] = field(default_factory=list)
     """Rows that nothing asks for within the transaction; inserted together at its end."""
 
+    tallies: dict[int, Tally] = field(default_factory=dict)
+    """Of the buckets whose sums this transaction changes."""
+
     def copy(self) -> "_Pending":
-        return _Pending(replace(self.head), list(self.events), set(self.adopted), list(self.rows))
+        return _Pending(
+            replace(self.head),
+            list(self.events),
+            set(self.adopted),
+            list(self.rows),
+            dict(self.tallies),
+        )
 
 
 class Writer:
@@ -111,12 +131,42 @@ class Writer:
         self._pending.head.next_id = number + 1
         return number
 
-    def count(self, *, live_bytes: int = 0, all_bytes: int = 0, files: int = 0) -> None:
-        """Add to the running sums."""
+    def reserve(self, count: int) -> int:
+        """Take *count* ids for what is made later; return the first."""
+        first = self._pending.head.next_id
+        self._pending.head.next_id = first + count
+        return first
+
+    def is_reserved(self, number: int) -> bool:
+        """Whether an id was given out once; what bears it is not asked."""
+        return FIRST_ID <= number < self._pending.head.next_id
+
+    def count(
+        self, bucket: int, *, live_bytes: int = 0, all_bytes: int = 0, files: int = 0
+    ) -> None:
+        """Add to the running sums, of the bucket and of all. Raises `QuotaExceeded`."""
+        tallies = self._pending.tallies
+        before = tallies.get(bucket) or get_tally(self.connection, bucket)
+        tallies[bucket] = before.plus(live_bytes, all_bytes, files)
+        self.correct_total(live_bytes=live_bytes, all_bytes=all_bytes, files=files)
+
+    def correct_total(self, *, live_bytes: int, all_bytes: int, files: int) -> None:
+        """Add to the sums of all buckets together only."""
         total = self._pending.head
         total.live_bytes += live_bytes
         total.all_bytes += all_bytes
         total.files += files
+
+    def carry(self, moved: ColumnElement[bool], source: int, target: int) -> None:
+        """Count the nodes that fulfil a condition in another bucket. Raises `QuotaExceeded`."""
+        held = sum_of(self.connection, moved)
+        sums = {"live_bytes": held.live_bytes, "all_bytes": held.all_bytes, "files": held.files}
+        self.count(source, **{name: -number for name, number in sums.items()})
+        self.count(target, **sums)
+        crossing = {"target": target, "source": source}
+        known = select(crossings.c.source).filter_by(**crossing)
+        if self.connection.execute(known).first() is None:
+            self.connection.execute(insert(crossings), crossing)
 
     def event(
         self,
@@ -192,7 +242,9 @@ class Writer:
         for table in (changes, events, receipts):
             rows = [row for of, row in self._pending.rows if of is table]
             if rows:
-                self.connection.execute(insert(table), rows)
+                self.connection.execute(_ADD_LATER[table.name], rows)
+        for bucket, tally in self._pending.tallies.items():
+            set_tally(self.connection, bucket, tally)
         now = self._pending.head
         self.connection.execute(_SET_HEAD, asdict(now))
 
@@ -215,37 +267,26 @@ class Writer:
 
     def add_node(self, node: Node, *, bucket: int, target: bytes | None = None) -> None:
         """Insert *node* with its first state; it has no name yet."""
-        self.connection.execute(
-            insert(nodes),
-            {
-                "id": node.id,
-                "kind": node.kind.value,
-                "bucket": bucket,
-                "created_ms": self.now_ms,
-                "owner": self.actor.name,
-                "device": node.device,
-                "target": target,
-                "backend": node.backend,
-                "links": node.links,
-            },
-        )
-        self.connection.execute(insert(states), self._state(node))
+        self.connection.execute(_ADD_NODE, self.node_row(node, bucket=bucket, target=target))
+        self.connection.execute(_ADD_STATE, self.state_row(node))
+        if node.kind is Kind.BUCKET:
+            add_tally(self.connection, node.id)
         if node.kind is Kind.BUCKET and self.actor.user:
             row = {"bucket": node.id, "user": self.actor.user, "role": "owner"}
             self.connection.execute(insert(members), row)
         self.event("made", node.id, bucket=bucket, kind=node.kind)
         if node.kind is Kind.FILE:
-            self.count(files=1)
+            self.count(bucket, files=1)
 
     def alter(self, node: Node) -> None:
         """Give the node of that id the attributes and the version of *node*, from now on.
 
         Within one change the row is rewritten: nobody can have seen it.
         """
-        values = self._state(node)
+        values = self.state_row(node)
         numbers = {"number": node.id, "change": self.number}
         if self.connection.execute(_CLOSE_STATE, numbers).rowcount:
-            self.connection.execute(insert(states), values)
+            self.connection.execute(_ADD_STATE, values)
             return
         live = (states.c.node == node.id, states.c.until.is_(None))
         self.connection.execute(update(states).where(*live).values(values))
@@ -270,7 +311,22 @@ class Writer:
         """Count a subdirectory of *directory*, or one less."""
         self.connection.execute(_ADD_LINKS, {"number": directory, "count": count})
 
-    def _state(self, node: Node) -> dict[str, Any]:
+    def node_row(self, node: Node, *, bucket: int, target: bytes | None) -> dict[str, Any]:
+        """Return the row of a new node."""
+        return {
+            "id": node.id,
+            "kind": node.kind.value,
+            "bucket": bucket,
+            "created_ms": self.now_ms,
+            "owner": self.actor.name,
+            "device": node.device,
+            "target": target,
+            "backend": node.backend,
+            "links": node.links,
+        }
+
+    def state_row(self, node: Node) -> dict[str, Any]:
+        """Return the row of a state that begins with the change under way."""
         return {
             "node": node.id,
             "since": self.number,
@@ -306,7 +362,7 @@ class Writer:
         elder = free or not is_taken(self.connection, parent, raw)
         edge = self.take_id()
         self.connection.execute(
-            insert(edges),
+            _ADD_EDGE,
             {
                 "id": edge,
                 "parent": parent,
@@ -370,14 +426,14 @@ class Writer:
 
     # --- versions ---------------------------------------------------------------------
 
-    def hide(self, why: str, sizes: dict[int, int]) -> None:
-        """Take versions (id: size) from every listing; they were visible until now."""
+    def hide(self, why: str, sizes: dict[int, int], bucket: int) -> None:
+        """Take versions (id: size) of a bucket from every listing; they were visible until now."""
         if not sizes:
             return
         self.connection.execute(
             update(versions).where(versions.c.id.in_(list(sizes))).values(hidden=why)
         )
-        self.count(all_bytes=-sum(sizes.values()))
+        self.count(bucket, all_bytes=-sum(sizes.values()))
 
 
 # Built once: making a statement costs SQLAlchemy as much as carrying it out.
@@ -385,6 +441,8 @@ _HEAD = select(head).with_for_update()
 _SET_HEAD = update(head).values(
     {column: bindparam(column.name) for column in head.c if column.name != "id"}
 )
+_ADD_NODE, _ADD_STATE, _ADD_EDGE = insert(nodes), insert(states), insert(edges)
+_ADD_LATER = {table.name: insert(table) for table in (changes, events, receipts)}
 _NUMBER: BindParameter[int] = bindparam("number")
 _BUCKET = select(nodes.c.bucket).where(nodes.c.id == _NUMBER)
 _SET_LINKS = update(nodes).where(nodes.c.id == _NUMBER).values(links=bindparam("count"))

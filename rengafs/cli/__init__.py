@@ -12,6 +12,13 @@ neither what a file is nor how bytes are kept.
 `logs`          log lines, and log files that stay small
 `output`        tables for people, JSON for programs
 `address`       which service, with which token
+`defaults`      options that the configuration gives
+`asking`        a service to ask on behalf of a command, and the paths in it
+`completing`    what the shell offers behind a half-typed word
+`diagnosing`    what `rengafs doctor` looks at
+`manpages`      manual pages, made from the commands
+`transfers`     how far something long is
+`mounthelper`   ``mount.rengafs`` and ``umount.fuse.rengafs``
 `embedded`      the service that a mount starts by itself, and ends again
 `detached`      starting a process in the background, and learning how that went
 `notify`        telling the starter, or systemd, that a process is ready

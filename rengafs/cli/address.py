@@ -1,34 +1,89 @@
 """Which service a command speaks to, and with which token."""
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from rengafs.cli.embedded import embedded
 from rengafs.cli.exits import Exit, refuse
 from rengafs.cli.paths import Paths
+from rengafs.client.access.credentials import find_store
+from rengafs.client.access.settings import EMBEDDED, Settings, read_settings, settings_file
+from rengafs.client.access.tokens import (
+    ENDPOINT_VARIABLE,
+    TOKEN_VARIABLE,
+    FoundToken,
+    find_token,
+)
 from rengafs.client.blocking import BlockingDriver
 from rengafs.client.connection import Endpoint
 from rengafs.client.retry import ask_once
 from rengafs.protocol import endpoints
-from rengafs.protocol.errors import NotAuthenticated, SetupError, Unreachable
+from rengafs.protocol.errors import NotAuthenticated, Unreachable
 from rengafs.protocol.records import ServiceInfo
 
-ENDPOINT_VARIABLE = "RENGA_ENDPOINT"
-TOKEN_VARIABLE = "RENGA_ACCESS_TOKEN"
 PROBE_SECONDS = 10.0
 """A service that answers a first question later than this is not one to mount."""
 
 
+@dataclass(frozen=True, slots=True)
+class Meant:
+    """The service that is meant, and what said so."""
+
+    address: str | None
+    """None: the embedded one."""
+    origin: str
+
+    @property
+    def name(self) -> str:
+        """What a command can be told to mean the same."""
+        return self.address or EMBEDDED
+
+
+def meant(text: str | None, environment: Mapping[str, str], settings: Settings) -> Meant:
+    """Return the service that is meant: by *text*, else the environment, else the settings.
+
+    Raises `SetupError` for a name that is not known.
+    """
+    said = (
+        (text, "--endpoint"),
+        (environment.get(ENDPOINT_VARIABLE, "").strip(), ENDPOINT_VARIABLE),
+        (settings.endpoint, str(settings.file)),
+    )
+    for value, origin in said:
+        if value:
+            address = None if value == EMBEDDED else _absolute(settings.address(value))
+            return Meant(address, origin)
+    return Meant(None, "nothing says otherwise")
+
+
+def _absolute(address: str) -> str:
+    """Return an address that means the same wherever a process stands."""
+    path = address.removeprefix("unix:")
+    return f"unix:{Path(path).absolute()}" if path and path != address else address
+
+
+def token_for(
+    address: str, file: Path | None, environment: Mapping[str, str], settings: Settings
+) -> FoundToken | None:
+    """Return the token for the service at *address*, if there is one; see `find_token`."""
+    store = find_store(settings.file, environment)
+    return find_token(address, file=file, environment=environment, settings=settings, store=store)
+
+
 @contextmanager
 def service_of(
-    paths: Paths, address: str | None, token_file: Path | None, environment: Mapping[str, str]
+    paths: Paths, text: str | None, token_file: Path | None, environment: Mapping[str, str]
 ) -> Iterator[Endpoint]:
-    """Give the service at *address*, or the embedded one, which lives while the block runs.
+    """Give the service that is `meant`; the embedded one lives while the block runs.
 
     It has been asked and knows the token. Raises `SetupError`, `Unreachable` and
     `NotAuthenticated`, each with its remedy.
     """
+    settings = read_settings(settings_file(environment))
+    address = meant(text, environment, settings).address
     if address is None:
         if token_file is not None:
             raise refuse(
@@ -37,12 +92,17 @@ def service_of(
             )
         with embedded(paths, paths.data) as endpoint:
             yield endpoint
-    else:
-        endpoint = Endpoint(
-            address, _token(token_file, environment), patience_seconds=PROBE_SECONDS
+        return
+    found = token_for(address, token_file, environment, settings)
+    if found is None:
+        raise refuse(
+            Exit.REFUSED,
+            f"the service wants a token: say rengafs login {address}, give --token-file FILE, "
+            f"or set {TOKEN_VARIABLE}",
         )
-        probe(endpoint)
-        yield endpoint
+    endpoint = Endpoint(address, found.token, patience_seconds=PROBE_SECONDS)
+    probe(endpoint)
+    yield endpoint
 
 
 def probe(endpoint: Endpoint) -> ServiceInfo:
@@ -53,7 +113,7 @@ def probe(endpoint: Endpoint) -> ServiceInfo:
     except NotAuthenticated as error:
         raise NotAuthenticated(
             f"{endpoint.address} refused the token ({error.message}); give a good one with "
-            f"--token-file or {TOKEN_VARIABLE} (rengafs token create makes them)"
+            f"rengafs login, --token-file or {TOKEN_VARIABLE} (rengafs token create makes them)"
         ) from error
     except Unreachable as error:
         raise Unreachable(f"{error.message}; see --endpoint and {ENDPOINT_VARIABLE}") from error
@@ -61,26 +121,6 @@ def probe(endpoint: Endpoint) -> ServiceInfo:
         driver.close()
 
 
-def _token(file: Path | None, environment: Mapping[str, str]) -> str:
-    if file is None:
-        token = environment.get(TOKEN_VARIABLE, "").strip()
-        if not token:
-            raise refuse(
-                Exit.REFUSED,
-                f"the service wants a token: give --token-file FILE or set {TOKEN_VARIABLE}",
-            )
-        return token
-    return read_token(file)
-
-
-def read_token(file: Path) -> str:
-    """Return the token in *file*. Raises `SetupError` where there is none."""
-    try:
-        token = file.read_text(errors="replace").strip()
-    except OSError as error:
-        raise SetupError(
-            f"can't read the token file {file} ({error.strerror})", exit=int(Exit.REFUSED)
-        ) from None
-    if not token:
-        raise refuse(Exit.REFUSED, f"the token file {file} is empty")
-    return token
+def current_settings(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Return this user's configuration. Raises `SetupError` if it can't be read."""
+    return read_settings(settings_file(environment))

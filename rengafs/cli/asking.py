@@ -13,14 +13,16 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from rengafs.cli.address import ENDPOINT_VARIABLE, TOKEN_VARIABLE, read_token, service_of
+from rengafs.cli.address import service_of
+from rengafs.cli.completing import complete_endpoint
 from rengafs.cli.embedded import Users, embedded, users_file
 from rengafs.cli.exits import Exit, refuse
-from rengafs.cli.locating import Where, locate, split_moment
+from rengafs.cli.locating import Where, in_a_mount, locate, split_moment
 from rengafs.cli.options import PATH
 from rengafs.cli.paths import Paths, find_paths
 from rengafs.cli.records import read_record, record_path
 from rengafs.client import calls
+from rengafs.client.access.tokens import ENDPOINT_VARIABLE, TOKEN_VARIABLE, read_token
 from rengafs.client.blocking import BlockingDriver
 from rengafs.client.connection import Endpoint
 from rengafs.client.flow import Flow
@@ -142,13 +144,16 @@ def service_options(command: F) -> F:
         "--token-file",
         type=PATH,
         metavar="FILE",
-        help=f"Where the token for the service is, if not in the variable {TOKEN_VARIABLE}.",
+        help=f"Where the token for the service is. [default: {TOKEN_VARIABLE}, the "
+        "configuration, or that of rengafs login]",
     )(command)
     return click.option(
         "--endpoint",
-        metavar="URL",
-        help="The service that BUCKET/PATH is of. [default: that of the mount that a path is "
-        f"below; else the variable {ENDPOINT_VARIABLE}; else the embedded one]",
+        metavar="URL|NAME",
+        shell_complete=complete_endpoint,
+        help="The service that BUCKET/PATH is of: an address, a name of the configuration, or "
+        f"embedded. [default: that of the mount that a path is below; else {ENDPOINT_VARIABLE}, "
+        "the configuration, the embedded one]",
     )(command)
 
 
@@ -182,12 +187,32 @@ def asking(
 
 
 @contextmanager
+def asking_of_bucket(
+    bucket: str | None, endpoint: str | None, token_file: Path | None
+) -> Iterator[tuple[Service, Entry | None]]:
+    """Give the service that *bucket* is of, and the bucket.
+
+    None: no bucket; the service is that of the mount that one is in, or else the usual one.
+    Raises as `asking`, and `NotFound`.
+    """
+    text = "" if bucket is None else bucket
+    if bucket is None and endpoint is None:
+        text = "." if in_a_mount() else ""
+    with asking([text], endpoint, token_file) as (service, (where,)):
+        if bucket is None:
+            yield service, None
+            return
+        if not where.path or "/" in where.path:
+            raise refuse(Exit.USAGE, f"{bucket} is not a bucket; name a whole bucket")
+        yield service, service.run(calls.path(where.path))
+
+
+@contextmanager
 def _endpoint_of(
     paths: Paths, mountpoint: Path | None, endpoint: str | None, token_file: Path | None
 ) -> Iterator[Endpoint]:
     if mountpoint is None:
-        address = endpoint or os.environ.get(ENDPOINT_VARIABLE) or None
-        with service_of(paths, address, token_file, os.environ) as found:
+        with service_of(paths, endpoint, token_file, os.environ) as found:
             yield found
         return
     record = read_record(record_path(paths, mountpoint))

@@ -51,6 +51,11 @@ def check_fuse() -> None:
         ) from None
 
 
+def no_library(error: ImportError) -> Exception:
+    """Return what to raise where the library that pyfuse3 stands on can't be loaded."""
+    return refuse(Exit.NO_FUSE, f"libfuse3 can't be loaded ({error}); say: apt-get install fuse3")
+
+
 def check_allow_other() -> None:
     """Raise `SetupError` unless this user may let others into a mount."""
     if os.getuid() == 0:
@@ -73,7 +78,7 @@ def check_mountpoint(path: Path) -> None:
     A mount of ours whose process has died is detached first.
     """
     mounted = find_mount(path)
-    if mounted is not None and mounted.ours and _is_dead(path):
+    if mounted is not None and mounted.ours and is_dead(path):
         logger.warning("detaching %s, whose mount process has died", path)
         detach(path, lazy=True)
         mounted = find_mount(path)
@@ -88,7 +93,8 @@ def check_mountpoint(path: Path) -> None:
     _check_directory(path)
 
 
-def _is_dead(path: Path) -> bool:
+def is_dead(path: Path) -> bool:
+    """Whether the process of the mount at *path* has ended without detaching it."""
     try:
         # Not stat: the kernel goes on answering that from its cache.
         os.statvfs(path)

@@ -52,6 +52,11 @@ def locate(text: str, *, of_service: bool) -> Where:
     return _out_of_versions(Where(path))
 
 
+def in_a_mount() -> bool:
+    """Whether the working directory is below a mount of ours."""
+    return _below_a_mount(".") is not None
+
+
 def split_moment(where: Where) -> list[Where]:
     """Return what the path may mean, most likely first: an ``@`` can be a part of a name.
 

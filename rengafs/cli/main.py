@@ -16,6 +16,7 @@ import click
 
 from rengafs import __version__
 from rengafs.cli import commands, logs, output
+from rengafs.cli.defaults import configured_defaults
 from rengafs.cli.exits import Exit, exit_code
 from rengafs.cli.notify import Notifier
 from rengafs.cli.options import PATH, debug_option
@@ -42,13 +43,16 @@ class Commands(click.Group):
         return command
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": SHORT_NAMES})
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": SHORT_NAMES, "auto_envvar_prefix": "RENGAFS"},
+)
 @click.version_option(__version__, prog_name="rengafs", message="%(prog)s %(version)s")
 @debug_option
 @click.option("--log-file", type=PATH, hidden=True)
 @click.option("--ready-fd", type=int, hidden=True)
-@click.pass_obj
-def rengafs(session: Session, log_file: Path | None, ready_fd: int | None) -> None:
+@click.pass_context
+def rengafs(ctx: click.Context, log_file: Path | None, ready_fd: int | None) -> None:
     """Every bucket a folder, every save a version, any tool.
 
     \b
@@ -56,9 +60,12 @@ def rengafs(session: Session, log_file: Path | None, ready_fd: int | None) -> No
       ls ~/buckets/data/.versions/report.csv       every save of a file
       rengafs umount ~/buckets
     """
+    session = ctx.ensure_object(Session)
     logs.set_up(log_file, debug=session.debug)
     session.notifier = Notifier(ready_fd)
     session.in_background = log_file is not None
+    if ctx.invoked_subcommand not in (None, "doctor"):  # who tells what is wrong with it
+        ctx.default_map = configured_defaults(ctx, ctx.invoked_subcommand)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -31,6 +31,14 @@ def octal(text: str) -> int:
     return int(text, 8)
 
 
+def host_and_port(text: str) -> tuple[str, int]:
+    """Return what ``HOST:PORT`` names."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        raise click.BadParameter(f"{text!r} is not an address to listen on; write 127.0.0.1:9464")
+    return host.strip("[]"), int(port)
+
+
 PATH = click.Path(path_type=Path, readable=False)
 """Any path: whether it is any good is found out, and better explained, when it is used."""
 

@@ -77,9 +77,19 @@ def find_paths(environment: Mapping[str, str] = os.environ) -> Paths:
         cache=Path(platformdirs.user_cache_dir("rengafs")),
         state=Path(platformdirs.user_state_dir("rengafs")),
         runtime=choose_runtime(
-            environment.get("XDG_RUNTIME_DIR", ""), Path("/run/user"), Path("/tmp")
+            _lasting(environment.get("XDG_RUNTIME_DIR", "")), Path("/run/user"), Path("/tmp")
         ),
     )
+
+
+def _lasting(given: str) -> str:
+    """Return what XDG_RUNTIME_DIR says, but ``/run`` for root, unless it says another place.
+
+    A directory of root's session goes with the session, and the mounts of the system stay.
+    """
+    if os.getuid() == 0 and given in ("", "/run/user/0") and os.access("/run", os.W_OK):
+        return "/run"
+    return given
 
 
 def choose_runtime(given: str, sessions: Path, temporary: Path) -> Path:

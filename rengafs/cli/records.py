@@ -27,6 +27,9 @@ class MountRecord(msgspec.Struct, frozen=True):
     """When its process started, in milliseconds since 1970."""
     token_file: str = ""
     """Where it found the token for *endpoint*, if in a file."""
+    unsent_files: int = 0
+    """While it ends: of how many files something is still to be sent."""
+    unsent_bytes: int = 0
 
 
 def record_path(paths: Paths, mountpoint: Path) -> Path:
@@ -69,6 +72,11 @@ class Recorded:
     def tell(self, endpoint: str) -> None:
         """Add which service the mount speaks to."""
         self._record = msgspec.structs.replace(self._record, endpoint=endpoint)
+        self._write()
+
+    def tell_unsent(self, files: int, size: int) -> None:
+        """Tell what is still to be sent, while the mount ends; *size* in bytes."""
+        self._record = msgspec.structs.replace(self._record, unsent_files=files, unsent_bytes=size)
         self._write()
 
     def leave_word(self, lost: list[str]) -> None:

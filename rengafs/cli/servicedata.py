@@ -1,5 +1,6 @@
 """Which service's data a command works on directly, with no service in between."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,6 +14,22 @@ if TYPE_CHECKING:
     from rengafs.service.run import ServeOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+BACKENDS = "RENGAFS_BACKENDS"
+"""The environment variable that names the backends' file."""
+
+
+def backends_option(command: F) -> F:
+    """Give a command ``--backends``: the file that names a service's backends."""
+    return click.option(
+        "--backends",
+        type=PATH,
+        metavar="FILE",
+        envvar=BACKENDS,
+        help="A TOML file that names the backends; see README.md. [env var: RENGAFS_BACKENDS; "
+        "default: local disk only]",
+    )(command)
 
 
 def data_options(command: F) -> F:
@@ -32,4 +49,11 @@ def serve_options(data: Path | None, catalog: str) -> "ServeOptions":
     """Return what the service of these data is started with."""
     from rengafs.service.run import ServeOptions
 
-    return ServeOptions(listen="", data=(data or find_paths().data).absolute(), catalog=catalog)
+    # Every command on a service's data means the same backends: by the environment, then.
+    named = os.environ.get(BACKENDS, "")
+    return ServeOptions(
+        listen="",
+        data=(data or find_paths().data).absolute(),
+        catalog=catalog,
+        backends=Path(named).absolute() if named else None,
+    )

@@ -111,13 +111,13 @@ def _process_of(path: Path, held: ExitStack) -> Process | None:
 def _wait_for_end(path: Path, mountpoint: Path, seconds: float, say: Callable[[str], None]) -> None:
     record = read_record(path)
     process = f"process {record.pid}" if record else "its process"
-    told = False
+    told = ""
 
     def waiting(passed: float) -> None:
         nonlocal told
-        if passed > QUIET_SECONDS and not told:
-            say(f"waiting for {process} to commit what was open in {mountpoint} …")
-            told = True
+        if passed > QUIET_SECONDS and (word := _progress(path, process, mountpoint)) != told:
+            told = word
+            say(word)
 
     try:
         lock = wait_for_lock(path, seconds=seconds, create=False, waiting=waiting)
@@ -130,3 +130,12 @@ def _wait_for_end(path: Path, mountpoint: Path, seconds: float, say: Callable[[s
             "was open; it goes on by itself (rengafs status shows it)",
         )
     lock.remove_and_release()  # of a process that was killed
+
+
+def _progress(path: Path, process: str, mountpoint: Path) -> str:
+    """Return what is waited for."""
+    record = read_record(path)
+    if record is None or not record.unsent_files:
+        return f"waiting for {process} to commit what was open in {mountpoint} …"
+    size = record.unsent_bytes / (1 << 20)
+    return f"waiting for {process} to send {record.unsent_files} files, {size:.1f} MiB …"

@@ -7,6 +7,7 @@
 `connection`      where a service listens, and what may go wrong on the way there
 `blocking`        `BlockingDriver` carries flows out on threads, over httpx
 `trio_driver`     `TrioDriver` carries flows out on trio, over httpx
+`direct`          bytes that the service says lie elsewhere
 `drivers`         both
 `unix_transport`  a repair to httpx's transport, for blocking callers
 `sdk`             buckets, files and versions as objects

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import httpx
 
+from rengafs.client import direct
 from rengafs.client.connection import GATHER_WIDTH, LIMITS, Endpoint, to_reply
 from rengafs.client.flow import Effect, Flow, Gather, Send, Sleep
 from rengafs.client.unix_transport import UnixTransport
@@ -30,8 +31,12 @@ class BlockingDriver:
             transport=UnixTransport(path) if path else httpx.HTTPTransport(limits=LIMITS),
         )
         self._http = http
+        self._elsewhere: list[httpx.Client] = []
+        """At most one: most drivers never need it, and it takes a while to make."""
+        self._elsewhere_from = 0.0
+        """When addresses elsewhere are tried again: see `direct`."""
         # A script that never closes its client leaves no open connection behind either.
-        self._close = weakref.finalize(self, http.close)
+        self._close = weakref.finalize(self, _close_all, http, self._elsewhere)
 
     def run(self, flow: Flow[T], *, patience_seconds: float | None = None) -> T:
         """Carry *flow* out and return its result, or raise its error.
@@ -78,13 +83,50 @@ class BlockingDriver:
     def _send(self, request: Request, deadline: float) -> Reply:
         wait = min(self.endpoint.patience_seconds, self._left(deadline))
         with self.endpoint.translated():
-            response = self._http.send(self._build(request, wait), stream=True)
+            response = self._open(request, wait)
             try:
                 # httpx bounds each wait for bytes; a reply that trickles in ends here.
                 body = b"".join(self._until(deadline, response.iter_bytes()))
             finally:
                 response.close()
         return to_reply(response, body)
+
+    def _open(self, request: Request, wait_seconds: float) -> httpx.Response:
+        """Send a request, to where the bytes lie if the service says so."""
+        if time.monotonic() < self._elsewhere_from:
+            request = direct.without(request)
+        response = self._http.send(self._build(request, wait_seconds), stream=True)
+        if not direct.leads_elsewhere(request, response):
+            return response
+        response.close()
+        found = self._fetch_elsewhere(request, direct.address_of(response), wait_seconds)
+        if found is not None:
+            return found
+        self._elsewhere_from = time.monotonic() + direct.GIVE_UP_SECONDS
+        again = self._build(direct.without(request), wait_seconds)
+        return self._http.send(again, stream=True)
+
+    def _fetch_elsewhere(
+        self, request: Request, address: str, wait_seconds: float
+    ) -> httpx.Response | None:
+        """Return the answer of an address; None: it did not give what was asked for."""
+        if not self._elsewhere:
+            self._elsewhere.append(httpx.Client(trust_env=False, limits=LIMITS))
+        client = self._elsewhere[0]
+        built = client.build_request(
+            "GET",
+            address,
+            headers=dict(direct.headers_of(request)),
+            timeout=self.endpoint.timeouts(wait_seconds),
+        )
+        try:
+            response = client.send(built, stream=True)
+        except httpx.HTTPError:
+            return None
+        if direct.is_answer(request, response):
+            return response
+        response.close()
+        return None
 
     def _until(self, deadline: float, pieces: Iterator[bytes]) -> Iterator[bytes]:
         for piece in pieces:
@@ -120,7 +162,7 @@ class BlockingDriver:
         """
         wait = self.endpoint.patience_seconds if timeout_seconds is None else timeout_seconds
         with self.endpoint.translated():
-            response = self._http.send(self._build(request, wait), stream=True)
+            response = self._open(request, wait)
         try:
             if response.status_code >= 300:
                 with self.endpoint.translated():
@@ -137,3 +179,8 @@ class BlockingDriver:
     def close(self) -> None:
         """Close all connections."""
         self._close()
+
+
+def _close_all(http: httpx.Client, elsewhere: list[httpx.Client]) -> None:
+    for client in (http, *elsewhere):
+        client.close()

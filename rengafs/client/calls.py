@@ -14,6 +14,7 @@ from rengafs.client.flow import Flow
 from rengafs.client.retry import ask
 from rengafs.protocol import endpoints, frames
 from rengafs.protocol.endpoints import (
+    DIRECT_HEADER,
     Authorize,
     CopyFile,
     CreateBucket,
@@ -23,7 +24,8 @@ from rengafs.protocol.endpoints import (
     Endpoint,
     Metadata,
 )
-from rengafs.protocol.errors import UnexpectedAnswer, from_problem
+from rengafs.protocol.errors import BadRequest, BodyMismatch, UnexpectedAnswer, from_problem
+from rengafs.protocol.keeping import Hold, Pruned, PruneHistory, Retention, Usages
 from rengafs.protocol.messages import Body, Fresh, Request
 from rengafs.protocol.operations import Apply, Commit, Operation, Outcome
 from rengafs.protocol.queries import (
@@ -38,6 +40,8 @@ from rengafs.protocol.queries import (
     Named,
     NameHistory,
     Since,
+    UsageOf,
+    UsagesOf,
     When,
 )
 from rengafs.protocol.records import (
@@ -51,10 +55,15 @@ from rengafs.protocol.records import (
     Page,
     PastName,
     PastNames,
+    Read,
+    ReadResult,
+    Reserve,
+    Reserved,
     ServiceInfo,
     Usage,
     Version,
     Versions,
+    Whereabouts,
 )
 from rengafs.protocol.vertices import Vertex
 
@@ -139,7 +148,7 @@ def io_read(*, token: str = "", start: int = 0, stop: int | None = None) -> Requ
 
     :param token: of `authorize_read`; else the driver's own must be one.
     """
-    return endpoints.IO_READ.request(headers={**_bearer(token), **_range(start, stop)})
+    return endpoints.IO_READ.request(headers={**_bearer(token), **_range(start, stop), **_DIRECT})
 
 
 def explore_buckets() -> Flow[list[Vertex]]:
@@ -259,9 +268,45 @@ def version(number: int) -> Flow[Version]:
     return (yield from _get(endpoints.VERSION, version=number))
 
 
-def usage() -> Flow[Usage]:
-    """Return how much there is, and may be."""
-    return (yield from _get(endpoints.USAGE))
+def usages(bucket: int | None = None) -> Flow[Usages]:
+    """Return how much each bucket holds, or one. Raises `NotFound`."""
+    return (yield from _get(endpoints.USAGES, UsagesOf(bucket=bucket)))
+
+
+def retention(bucket: int) -> Flow[Retention]:
+    """Return how much of its past a bucket keeps. Raises `NotFound`."""
+    return (yield from _get(endpoints.RETENTION, bucket=bucket))
+
+
+def prune(bucket: int, *, dry_run: bool = False, listed: int = 0) -> Flow[Pruned]:
+    """Take from history what a bucket's rule does not keep. Raises `NotFound`, `Forbidden`.
+
+    :param listed: how many of the versions that go are told one by one, at the most.
+    """
+    body = PruneHistory(dry_run=dry_run, listed=listed)
+    # Repeated, it finds the rest.
+    reply = yield from ask(endpoints.PRUNE.request(ids={"bucket": bucket}, body=body))
+    return endpoints.PRUNE.decode(reply)
+
+
+def hold(holder: str, versions: Sequence[int], seconds: int) -> Flow[int]:
+    """Keep versions from being pruned for a while, in place of what *holder* held before.
+
+    Returns how many there are and may be seen.
+    """
+    body = Hold(holder=holder, versions=list(versions), seconds=seconds)
+    reply = yield from ask(endpoints.HOLD.request(body=body), harmless=True)
+    return endpoints.HOLD.decode(reply).versions
+
+
+def usage(node: int | None = None) -> Flow[Usage]:
+    """Return how much there is, and may be, in all buckets or in that of a node."""
+    return (yield from _get(endpoints.USAGE, UsageOf(node=node)))
+
+
+def reserve(count: int) -> Flow[Reserved]:
+    """Return ids for files that are made later."""
+    return (yield from _put(endpoints.RESERVE, Reserve(count=count)))
 
 
 def moment(at_ms: int) -> Flow[Moment]:
@@ -271,7 +316,38 @@ def moment(at_ms: int) -> Flow[Moment]:
 
 def content(number: int, start: int = 0, stop: int | None = None) -> Request:
     """Return the request for bytes *start* to *stop* (excluded) of a version; stream it."""
-    return endpoints.CONTENT.request(ids={"version": number}, headers=_range(start, stop))
+    headers = {**_range(start, stop), **_DIRECT}
+    return endpoints.CONTENT.request(ids={"version": number}, headers=headers)
+
+
+def whereabouts(number: int) -> Flow[Whereabouts]:
+    """Return the file in which the bytes of a version lie, if that is to be told."""
+    return (yield from _get(endpoints.WHEREABOUTS, version=number))
+
+
+def read_many(reads: Sequence[Read]) -> Flow[list[tuple[ReadResult, bytes]]]:
+    """Return many small reads, in order; each may have a problem instead of bytes."""
+    request = endpoints.READ.request(body=list(reads))
+    reply = yield from ask(request, harmless=True)
+    found = _read_results(reply.body)
+    if len(found) != len(reads):
+        raise UnexpectedAnswer(f"{len(found)} answers to {len(reads)} reads")
+    return found
+
+
+def _read_results(body: bytes) -> list[tuple[ReadResult, bytes]]:
+    parser = frames.Parser()
+    found: list[tuple[ReadResult, list[bytes]]] = []
+    try:
+        for part in parser.feed(body):
+            if isinstance(part, frames.Line):
+                found.append((msgspec.json.decode(part.json, type=ReadResult), []))
+            else:
+                found[-1][1].append(part.data)
+        parser.finish()
+    except (BadRequest, BodyMismatch, msgspec.DecodeError) as error:
+        raise UnexpectedAnswer(f"the answer to many reads is broken ({error})") from None
+    return [(result, b"".join(pieces)) for result, pieces in found]
 
 
 def feed(since: int) -> Request:
@@ -327,6 +403,9 @@ def _apply(body: Body, count: int) -> Flow[list[Outcome]]:
 
 def _bearer(token: str) -> dict[str, str]:
     return {"authorization": f"Bearer {token}"} if token else {}
+
+
+_DIRECT = {DIRECT_HEADER: "1"}
 
 
 def _range(start: int, stop: int | None) -> dict[str, str]:

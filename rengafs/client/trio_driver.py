@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import httpx
 import trio
 
+from rengafs.client import direct
 from rengafs.client.connection import GATHER_WIDTH, LIMITS, Endpoint, to_reply
 from rengafs.client.flow import Effect, Flow, Gather, Send, Sleep
 from rengafs.protocol.endpoints import check
@@ -31,6 +32,10 @@ class TrioDriver:
                 uds=endpoint.socket, verify=endpoint.socket is None, limits=LIMITS
             ),
         )
+
+        self._elsewhere: httpx.AsyncClient | None = None
+        self._elsewhere_from = 0.0
+        """When addresses elsewhere are tried again: see `direct`."""
 
     async def run(self, flow: Flow[T], *, patience_seconds: float | None = None) -> T:
         """Carry *flow* out and return its result, or raise its error.
@@ -62,8 +67,12 @@ class TrioDriver:
     async def _perform(self, effect: Effect, deadline: float) -> Any:
         match effect:
             case Send(request):
-                response = await self._dispatch(self._build(request))
-                return to_reply(response, response.content)
+                response = await self._open(request)
+                try:
+                    with self.endpoint.translated():
+                        return to_reply(response, await response.aread())
+                finally:
+                    await self._end(response)
             case Sleep(seconds):
                 if trio.current_time() + seconds > deadline:
                     raise self.endpoint.out_of_patience()
@@ -122,7 +131,7 @@ class TrioDriver:
 
         :param timeout_seconds: the bound on each wait for bytes; the endpoint's unless given.
         """
-        response = await self._dispatch(self._build(request, timeout_seconds), stream=True)
+        response = await self._open(request, timeout_seconds)
         try:
             if response.status_code >= 300:
                 with self.endpoint.translated():
@@ -133,8 +142,47 @@ class TrioDriver:
             finally:
                 await abandon(pieces)
         finally:
-            with trio.move_on_after(CLOSE_SECONDS, shield=True):
-                await response.aclose()
+            await self._end(response)
+
+    async def _open(self, request: Request, wait_seconds: float | None = None) -> httpx.Response:
+        """Send a request, to where the bytes lie if the service says so."""
+        if trio.current_time() < self._elsewhere_from:
+            request = direct.without(request)
+        response = await self._dispatch(self._build(request, wait_seconds), stream=True)
+        if not direct.leads_elsewhere(request, response):
+            return response
+        await self._end(response)
+        found = await self._fetch_elsewhere(request, direct.address_of(response), wait_seconds)
+        if found is not None:
+            return found
+        self._elsewhere_from = trio.current_time() + direct.GIVE_UP_SECONDS
+        again = self._build(direct.without(request), wait_seconds)
+        return await self._dispatch(again, stream=True)
+
+    async def _fetch_elsewhere(
+        self, request: Request, address: str, wait_seconds: float | None
+    ) -> httpx.Response | None:
+        """Return the answer of an address; None: it did not give what was asked for."""
+        if self._elsewhere is None:
+            self._elsewhere = httpx.AsyncClient(trust_env=False, limits=LIMITS)
+        built = self._elsewhere.build_request(
+            "GET",
+            address,
+            headers=dict(direct.headers_of(request)),
+            timeout=self.endpoint.timeouts(wait_seconds),
+        )
+        try:
+            response = await self._elsewhere.send(built, stream=True)
+        except httpx.HTTPError:
+            return None
+        if direct.is_answer(request, response):
+            return response
+        await self._end(response)
+        return None
+
+    async def _end(self, response: httpx.Response) -> None:
+        with trio.move_on_after(CLOSE_SECONDS, shield=True):
+            await response.aclose()
 
     async def _pieces(self, response: httpx.Response) -> AsyncIterator[bytes]:
         # Only errors of the stream are translated, not those of the block that reads it.
@@ -145,6 +193,8 @@ class TrioDriver:
     async def aclose(self) -> None:
         """Close all connections."""
         await self._http.aclose()
+        if self._elsewhere is not None:
+            await self._elsewhere.aclose()
 
 
 class _Upload(httpx.AsyncByteStream):

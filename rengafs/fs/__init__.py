@@ -5,13 +5,17 @@ From the kernel inwards; each module uses only those below it.
 ===============  =====================================================================
 `mounting`       a mount's life: attach, serve, drain, detach
 `operations`     pyfuse3's requests, one line each, inside one error boundary
-`volume`         the file system as logic: names and attributes; rengafs errors out
+`volume`         the file system as logic: attributes and opening; rengafs errors out
+`naming`         its names; `tree`: what both share
 `entering`       what a new entry may be called, whom it belongs to, what makes it
 `following`      the feed of changes, and what the kernel must forget because of it
 `kernel`         telling the kernel to forget, off the trio thread
 `history`        what stands under ``.versions/``
 `openfiles`      the table of open files, and which content each open shares
 `contents`       a version and, once written to, the draft of the next one
+`saving`         how a save reaches the service: at once, or by `writeback`, which keeps
+                 it in a journal until then
+`conflicts`      saves that met another's; `unsent`: what a mount says it has yet to send
 `directories`    open directories
 `attributes`     what stat says; `xattrs`: extended attributes
 `requests`       what the kernel's requests come with

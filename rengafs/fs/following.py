@@ -8,15 +8,17 @@ last change seen, and nothing is missed.
 """
 
 import logging
+import time
 from collections.abc import AsyncIterator
 
 import msgspec
 import trio
 
-from rengafs.fs.inodes import Inode
 from rengafs.fs.kernel import Forget, ForgetEntry, ForgetInode, Kernel
+from rengafs.fs.names.inodes import Inode
+from rengafs.fs.names.listings import key_of
 from rengafs.fs.remote import Remote
-from rengafs.fs.volume import Volume
+from rengafs.fs.volume.volume import Volume
 from rengafs.protocol import names
 from rengafs.protocol.errors import BadRequest, RengafsError, UnexpectedAnswer
 from rengafs.protocol.records import Change, Event, Heartbeat
@@ -41,6 +43,10 @@ class Follower:
         self._kernel = kernel
         self.last = since
         """The number of the last change that was taken in."""
+        self.heard = 0.0
+        """When the feed last said something, in seconds since 1970."""
+        self.lag = 0.0
+        """How long the last change of others took to come here, by both clocks, in seconds."""
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -63,14 +69,21 @@ class Follower:
             delay = min(2 * delay, LONGEST_DELAY)
 
     async def _take(self, line: bytes) -> None:
+        self.heard = time.time()
         if line.startswith(b'{"heartbeat"'):
             _heartbeat.decode(line)
         else:
             change = _change.decode(line)
+            for event in change.events:
+                # Also of our own: an answer that is under way may be older.
+                self._volume.touched.note(event.node)
             if change.client != self._remote.client:
+                self.lag = max(0.0, self.heard - change.at_ms / 1000)
                 for event in change.events:
                     for what in self.consequences(event):
                         await self._kernel.forget(what)
+                    if event.what == "saved":
+                        await self._volume.saver.conflicts.heard(event.node, event.version)
             self.last = change.number
         self._volume.feed_is_live = True
 
@@ -87,12 +100,15 @@ class Follower:
 
     def _name_changed(self, event: Event) -> list[Forget]:
         found: list[Forget] = []
+        name = names.from_wire(event.name)
+        self._volume.touched.note(key_of(event.parent, name))
+        self._volume.listings.changed(event.parent)
         parent = self._volume.inodes.of_node(event.parent)
         if parent is not None:
             self._volume.directories.changed(parent.number)
             parent.stale = True
             parent.names = None
-            found.append(ForgetEntry(parent.number, names.from_wire(event.name)))
+            found.append(ForgetEntry(parent.number, name))
             found.append(ForgetInode(parent.number, attributes_only=True))
         inode = self._volume.inodes.of_node(event.node)
         if inode is not None:
@@ -103,6 +119,7 @@ class Follower:
         if not self._volume.feed_is_live:
             return
         self._volume.feed_is_live = False
+        self._volume.listings.clear()
         for inode in self._volume.inodes:
             if not inode.is_live:
                 continue

@@ -9,7 +9,9 @@ sits in the kernel while the session is destroyed would touch freed memory.
 
 import errno
 import logging
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyfuse3
 import trio
@@ -21,6 +23,7 @@ QUEUE_LENGTH = 1024
 """When it is full, whoever follows the feed waits, and the service with it."""
 AT_A_TIME = 256
 DISARM_SECONDS = 5.0
+READ_AHEAD_KIB = 1024
 _UNKNOWN = (errno.ENOENT, errno.ENOTDIR)
 """The kernel has forgotten it already."""
 
@@ -47,6 +50,19 @@ class ForgetInode:
 
 
 Forget = ForgetEntry | ForgetInode
+
+
+def widen_readahead(mountpoint: Path) -> None:
+    """Have the kernel ask for up to a mebibyte at a time, where it lets us: only root may.
+
+    Each request costs the same however long it is. Blocks, for as long as a stat may take.
+    """
+    device = os.stat(mountpoint).st_dev
+    setting = Path(f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb")
+    try:
+        setting.write_text(f"{READ_AHEAD_KIB}\n")
+    except OSError as error:
+        log.debug("the kernel reads ahead as it is used to: %s", error)
 
 
 class Kernel:

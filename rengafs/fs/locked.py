@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from rengafs.client.drivers import TrioDriver
 from rengafs.fs.remote import Remote
-from rengafs.protocol.errors import NotFound, ReadOnly, SetupError
+from rengafs.protocol.errors import NotFound, Pruned, ReadOnly, SetupError
 from rengafs.protocol.locks import Locked, LockFile
 from rengafs.protocol.operations import Operation, Outcome
 from rengafs.protocol.records import ROOT, Entry, Kind, Node, Page, Version
@@ -34,9 +34,10 @@ class LockedRemote(Remote):
         for locked in self._lock.files:
             try:
                 version = await self.version(locked.version)
-            except NotFound:
+            except (NotFound, Pruned) as error:
                 raise SetupError(
-                    f"{locked.path}: the service has no version {locked.version} any more"
+                    f"{locked.path}: the service has no version {locked.version} any more "
+                    f"({error.message})"
                 ) from None
             if (version.sha256, version.size) != (locked.sha256, locked.size):
                 raise SetupError(f"{locked.path}: version {version.id} is not the locked one")

@@ -5,12 +5,14 @@ and nothing is left in the mount table. Only a killed process leaves its mount b
 that answers ENOTCONN rather than look like an empty directory.
 """
 
+import gc
 import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pyfuse3
@@ -18,27 +20,40 @@ import trio
 
 from rengafs.client.drivers import Endpoint, TrioDriver
 from rengafs.fs import operations
-from rengafs.fs.attributes import Ownership
-from rengafs.fs.cache import BlockCache, CacheOptions
-from rengafs.fs.contents import Contents
-from rengafs.fs.drafts import DraftStore
 from rengafs.fs.following import Follower
-from rengafs.fs.kernel import Kernel
+from rengafs.fs.holding import Holding
+from rengafs.fs.kernel import Kernel, widen_readahead
 from rengafs.fs.locked import LockedRemote
-from rengafs.fs.reading import Budget, Readers
+from rengafs.fs.metrics import FeedState, Metrics, served
+from rengafs.fs.names.attributes import Ownership
+from rengafs.fs.names.requests import VolumeOptions
+from rengafs.fs.reads.blobfiles import BlobFiles
+from rengafs.fs.reads.bulk import Bulk
+from rengafs.fs.reads.cache import BlockCache, CacheOptions
+from rengafs.fs.reads.reading import Budget, Readers
 from rengafs.fs.recording import Recorder
 from rengafs.fs.remote import Remote
-from rengafs.fs.requests import VolumeOptions
-from rengafs.fs.volume import Volume
+from rengafs.fs.volume.contents import Contents
+from rengafs.fs.volume.volume import Volume
+from rengafs.fs.writes.drafts import DraftStore
+from rengafs.fs.writes.saving import Saver
+from rengafs.fs.writes.writeback.records import Owner
+from rengafs.fs.writes.writeback.replaying import replay
+from rengafs.fs.writes.writeback.running import WriteBackOptions, drain, write_back
+from rengafs.fs.writes.writeback.writing import WriteBack
 from rengafs.protocol.endpoints import CLIENT_HEADER, HOST_HEADER
 from rengafs.protocol.errors import SetupError
 from rengafs.protocol.locks import LockFile
-from rengafs.protocol.records import ROOT
+from rengafs.protocol.records import ROOT, ServiceInfo
 
 log = logging.getLogger(__name__)
 
+GARBAGE = 20_000
+"""Objects that are made before Python looks for cycles."""
 DISK_THREADS = 8
 """At most so many threads wait for the local disk."""
+REPLAY_SECONDS = 5.0
+"""How long a mount waits for what earlier ones left to be sent; it goes on in the background."""
 BUFFER_BYTES = 128 << 20
 """Bytes that read-ahead may hold in memory, for the whole mount."""
 
@@ -71,6 +86,10 @@ class MountOptions:
     """How long a request waits for the service before it is EIO."""
     recordings_directory: Path | None = None
     """Where what `rengafs record` asks for is written; None: nowhere."""
+    write_back: WriteBackOptions | None = None
+    """Close returns when the bytes are durable here; None: when the service has them."""
+    metrics: tuple[str, int] | None = None
+    """Host and port where Prometheus may ask; None: nothing is counted."""
     lock: LockFile | None = None
     """Show just the versions that it names. To be mounted read-only."""
 
@@ -86,6 +105,9 @@ def run(options: MountOptions, *, ready: Callable[[], None] | None = None) -> li
     *ready* is called when the mount answers. Raises `Unreachable`, `NotAuthenticated`, and
     `SetupError` if the kernel refuses the mount; nothing is mounted then.
     """
+    # The table of inodes is large and has no cycles; to look for some in it each time that a
+    # few hundred objects were made would take most of the time of a long listing.
+    gc.set_threshold(GARBAGE, 20, 50)
     return trio.run(_run, options, ready)
 
 
@@ -98,35 +120,95 @@ async def _run(options: MountOptions, ready: Callable[[], None] | None) -> list[
             CacheOptions(options.cache_directory, limit_bytes=options.cache_limit_bytes),
             info.catalog,
         )
-        drafts = DraftStore(options.drafts_directory, disk, mount=options.mount_id)
+        drafts = DraftStore(
+            options.drafts_directory,
+            disk,
+            mount=options.mount_id,
+            catalog=info.catalog,
+            user=info.user,
+        )
         readers = Readers(
             remote,
             cache,
             Budget(BUFFER_BYTES),
             background,
+            bulk=Bulk(remote, cache, background),
+            blobs=BlobFiles(remote, disk, here=options.endpoint.startswith("unix:")),
             patience_seconds=options.patience_seconds,
         )
         kernel = Kernel()
-        contents = Contents(remote, readers, drafts, kernel.forget_pages)
-        volume = Volume(remote, await remote.node(ROOT), contents, _volume_options(options))
-        follower = Follower(volume, remote, kernel, info.change)
+        root = await remote.node(ROOT)
         failures: list[str] = []
-        recorder = Recorder(volume.inodes, options.recordings_directory, options.caller_uid)
-        with closing(recorder), _attached(volume, recorder, options):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(kernel.run)
-                nursery.start_soon(follower.run)
-                nursery.start_soon(_terminate_on_signal, volume, kernel, failures)
-                if ready is not None:
-                    nursery.start_soon(_announce, options.mountpoint, ready)
-                await pyfuse3.main()
-                failures += await volume.files.drain()
-                await kernel.disarm()
-                nursery.cancel_scope.cancel()
+        async with _saver(remote, info, options) as saver:
+            contents = Contents(saver, readers, drafts, kernel.forget_pages)
+            volume = Volume(remote, root, contents, _volume_options(options), background)
+            saver.serve(volume)
+            follower = Follower(volume, remote, kernel, info.change)
+            holding = _holding(remote, volume, options)
+            recorder = Recorder(volume.inodes, options.recordings_directory, options.caller_uid)
+            if not options.read_only:
+                with trio.move_on_after(REPLAY_SECONDS) as replaying:
+                    await _replay(driver, info, options)
+                if replaying.cancelled_caught:
+                    background.start_soon(_replay, driver, info, options)
+            metrics = Metrics() if options.metrics else None
+            if metrics is not None:
+                metrics.look_at(
+                    cache.statistics, saver.report, partial(_feed_state, follower, volume)
+                )
+            with (
+                closing(recorder),
+                served(metrics, options.metrics) if metrics and options.metrics else nullcontext(),
+                _attached(volume, recorder, metrics, options),
+            ):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(kernel.run)
+                    nursery.start_soon(follower.run)
+                    nursery.start_soon(holding.run)
+                    nursery.start_soon(_terminate_on_signal, volume, kernel, failures)
+                    if ready is not None:
+                        nursery.start_soon(_announce, options.mountpoint, ready)
+                    await pyfuse3.main()
+                    failures += await volume.files.drain()
+                    await kernel.disarm()
+                    nursery.cancel_scope.cancel()
+            await holding.release()
+            failures += await _drain(saver, options)
         background.cancel_scope.cancel()
     for failure in failures:
         log.error("not committed: %s", failure)
     return failures
+
+
+@asynccontextmanager
+async def _saver(remote: Remote, info: ServiceInfo, options: MountOptions) -> AsyncIterator[Saver]:
+    if options.write_back is None or options.read_only:
+        yield Saver(remote)
+        return
+    owner = Owner(
+        catalog=info.catalog,
+        user=info.user,
+        mount=options.mount_id,
+        mountpoint=str(options.mountpoint),
+    )
+    async with write_back(
+        remote, owner, info, options.drafts_directory, options.write_back
+    ) as saver:
+        yield saver
+
+
+async def _replay(driver: TrioDriver, info: ServiceInfo, options: MountOptions) -> None:
+    """Send what mounts that have ended left here; come back soon, whatever there is."""
+    owner = Owner(catalog=info.catalog, user=info.user)
+    # Under another name than the mount's: the mount is to hear of these changes by the feed.
+    remote = Remote(driver, f"{options.mount_id}-replay")
+    await replay(options.drafts_directory.parent, owner, remote)
+
+
+async def _drain(saver: Saver, options: MountOptions) -> list[str]:
+    if not isinstance(saver, WriteBack) or options.write_back is None:
+        return []
+    return await drain(saver, options.write_back)
 
 
 async def _remote(driver: TrioDriver, options: MountOptions) -> Remote:
@@ -135,6 +217,15 @@ async def _remote(driver: TrioDriver, options: MountOptions) -> Remote:
     remote = LockedRemote(driver, options.mount_id, options.lock)
     await remote.prepare()
     return remote
+
+
+def _holding(remote: Remote, volume: Volume, options: MountOptions) -> Holding:
+    locked = () if options.lock is None else tuple(file.version for file in options.lock.files)
+    holding = Holding(remote, lambda: volume.files.versions().union(locked))
+    volume.files.told_of_old = holding.opened_old
+    if locked:
+        holding.opened_old()
+    return holding
 
 
 def _volume_options(options: MountOptions) -> VolumeOptions:
@@ -163,13 +254,16 @@ async def _driver(options: MountOptions) -> AsyncIterator[TrioDriver]:
 
 
 @contextmanager
-def _attached(volume: Volume, recorder: Recorder, options: MountOptions) -> Iterator[None]:
+def _attached(
+    volume: Volume, recorder: Recorder, metrics: Metrics | None, options: MountOptions
+) -> Iterator[None]:
     """Attach *volume* to the kernel; detach whatever happens."""
     chosen = operations.options(
         allow_other=options.allow_other, read_only=options.read_only, source=options.source
     )
     try:
-        pyfuse3.init(operations.Operations(volume, recorder), str(options.mountpoint), chosen)
+        made = operations.Operations(volume, recorder, metrics)
+        pyfuse3.init(made, str(options.mountpoint), chosen)
     except RuntimeError as error:
         raise SetupError(
             f"the kernel does not mount {options.mountpoint}: {error}; "
@@ -179,6 +273,10 @@ def _attached(volume: Volume, recorder: Recorder, options: MountOptions) -> Iter
         yield
     finally:
         pyfuse3.close(unmount=True)
+
+
+def _feed_state(follower: Follower, volume: Volume) -> FeedState:
+    return FeedState(volume.feed_is_live, follower.last, follower.heard, follower.lag)
 
 
 async def _terminate_on_signal(volume: Volume, kernel: Kernel, failures: list[str]) -> None:
@@ -194,4 +292,5 @@ async def _terminate_on_signal(volume: Volume, kernel: Kernel, failures: list[st
 async def _announce(mountpoint: Path, ready: Callable[[], None]) -> None:
     """Say that the mount is ready once it answers, not when it is merely there."""
     await trio.to_thread.run_sync(os.statvfs, mountpoint, abandon_on_cancel=True)
+    await trio.to_thread.run_sync(widen_readahead, mountpoint, abandon_on_cancel=True)
     ready()

@@ -8,6 +8,7 @@ trace, and the caller gets EIO.
 import errno
 import functools
 import logging
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
@@ -29,13 +30,14 @@ from pyfuse3 import (
 )
 
 from rengafs.fs import recording
-from rengafs.fs.attributes import BLOCK, Stat
-from rengafs.fs.inodes import Inode, What
+from rengafs.fs.metrics import Metrics
+from rengafs.fs.names.attributes import BLOCK, Stat
+from rengafs.fs.names.inodes import Inode
+from rengafs.fs.names.requests import Caller, Changes
 from rengafs.fs.recording import Recorder
-from rengafs.fs.requests import Caller, Changes
-from rengafs.fs.volume import Volume
+from rengafs.fs.volume.volume import Volume
 from rengafs.protocol import names
-from rengafs.protocol.errors import RengafsError
+from rengafs.protocol.errors import RengafsError, Unavailable
 from rengafs.protocol.records import ROOT, Usage
 
 log = logging.getLogger(__name__)
@@ -56,11 +58,19 @@ def _request(method: Request[P, R]) -> Request[P, R]:
 
     @functools.wraps(method)
     async def bounded(self: "Operations", *args: P.args, **kwargs: P.kwargs) -> R:
+        if self._metrics is not None:
+            return await counted(self._metrics, method.__name__, answered(self, *args, **kwargs))
+        return await answered(self, *args, **kwargs)
+
+    async def answered(self: "Operations", *args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return await method(self, *args, **kwargs)
         except RengafsError as error:
             if error.errno == errno.EIO:
                 log.error("%s: %s", method.__name__, error)
+            if isinstance(error, Unavailable):
+                # What was asked for may have been done nevertheless.
+                self._volume.listings.clear()
             raise FUSEError(error.errno) from None
         except FUSEError:
             raise
@@ -69,6 +79,18 @@ def _request(method: Request[P, R]) -> Request[P, R]:
             raise FUSEError(errno.EIO) from None
 
     return cast(Request[P, R], bounded)
+
+
+async def counted(metrics: Metrics, name: str, request: Coroutine[Any, Any, R]) -> R:
+    """Carry out a request, and count how long it took and how it went."""
+    begin, error = time.perf_counter(), 0
+    try:
+        return await request
+    except FUSEError as failure:
+        error = failure.errno
+        raise
+    finally:
+        metrics.count(name, time.perf_counter() - begin, error)
 
 
 class Operations(pyfuse3.Operations):
@@ -80,8 +102,9 @@ class Operations(pyfuse3.Operations):
     """On, the kernel would own size and mtime, and a change elsewhere would not show."""
     enable_acl = False
 
-    def __init__(self, volume: Volume, recorder: Recorder) -> None:
+    def __init__(self, volume: Volume, recorder: Recorder, metrics: Metrics | None = None) -> None:
         super().__init__()
+        self._metrics = metrics
         self._volume = volume
         self._recorder = recorder
 
@@ -91,13 +114,18 @@ class Operations(pyfuse3.Operations):
     async def lookup(
         self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext
     ) -> EntryAttributes:
+        mark = self._volume.touched.mark()
         inode = await self._volume.lookup(parent_inode, name)
+        overtaken = self._volume.was_overtaken(mark, parent_inode, name, inode)
         if inode is not None:
-            return self._entry(inode)
-        absent = EntryAttributes()
-        absent.st_ino = InodeT(0)  # the kernel remembers that there is nothing
-        absent.entry_timeout = self._volume.validity_of_absence(parent_inode)
-        return absent
+            entry = self._entry(inode)
+        else:
+            entry = EntryAttributes()
+            entry.st_ino = InodeT(0)  # the kernel remembers that there is nothing
+            entry.entry_timeout = self._volume.validity_of_absence(parent_inode)
+        if overtaken:
+            entry.entry_timeout = entry.attr_timeout = 0
+        return entry
 
     async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
         self._volume.forget(inode_list)
@@ -154,8 +182,8 @@ class Operations(pyfuse3.Operations):
 
     @_request
     async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
-        stat = await self._volume.get_attributes(inode)
-        return self._attributes(stat, self._volume.inodes.get(inode).what)
+        await self._volume.get_attributes(inode)
+        return self._entry(self._volume.inodes.get(inode))
 
     @_request
     async def setattr(
@@ -174,8 +202,8 @@ class Operations(pyfuse3.Operations):
             atime_ns=attr.st_atime_ns if fields.update_atime else None,
             mtime_ns=attr.st_mtime_ns if fields.update_mtime else None,
         )
-        stat = await self._volume.set_attributes(inode, changes, fh)
-        return self._attributes(stat, self._volume.inodes.get(inode).what)
+        await self._volume.set_attributes(inode, changes, fh)
+        return self._entry(self._volume.inodes.get(inode))
 
     @_request
     async def readlink(self, inode: InodeT, ctx: RequestContext) -> FileNameT:
@@ -254,22 +282,27 @@ class Operations(pyfuse3.Operations):
 
     @_request
     async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
-        return FileHandleT(self._volume.open_directory(inode))
+        return FileHandleT(await self._volume.open_directory(inode))
 
     @_request
     async def readdir(self, fh: FileHandleT, start_id: int, token: ReaddirToken) -> None:
         position = start_id
-        while rows := await self._volume.directories.read(fh, position):
+        directories, row = self._volume.directories, self._volume.row
+        while rows := await directories.read(fh, position):
+            mark = directories.mark(fh)
             for name, what in rows:
-                attributes = self._attributes(self._volume.stat_of(what), what)
-                if not pyfuse3.readdir_reply(token, FileNameT(name), attributes, position + 1):
+                stat, outdated = row(what, mark)
+                valid = 0.0 if outdated else self._volume.validity(what)
+                attributes = self._attributes(stat, valid)
+                if not pyfuse3.readdir_reply(token, name, attributes, position + 1):
                     return
-                self._volume.directories.gave(fh, position, name, what)
+                directories.gave(fh, position, name, what, stale=outdated)
                 position += 1
 
     @_request
     async def fsyncdir(self, fh: FileHandleT, datasync: bool) -> None:
-        """Nothing is left to do: changes of names are committed before they are answered."""
+        """Changes of names are committed before they are answered, unless they wait here."""
+        await self._volume.sync_directory(fh)
 
     @_request
     async def releasedir(self, fh: FileHandleT) -> None:
@@ -278,14 +311,13 @@ class Operations(pyfuse3.Operations):
     # --- answers ----------------------------------------------------------------------
 
     def _entry(self, inode: Inode) -> EntryAttributes:
-        return self._attributes(self._volume.stat(inode), inode.what)
+        return self._attributes(*self._volume.told(inode))
 
-    def _attributes(self, stat: Stat, what: What) -> EntryAttributes:
+    def _attributes(self, stat: Stat, valid: float) -> EntryAttributes:
         answer = EntryAttributes()
-        answer.st_ino = InodeT(stat.number)
-        answer.generation = 0
-        answer.entry_timeout = answer.attr_timeout = self._volume.validity(what)
-        answer.st_mode = ModeT(stat.mode)
+        answer.st_ino = stat.number
+        answer.entry_timeout = answer.attr_timeout = valid
+        answer.st_mode = stat.mode
         answer.st_nlink = stat.links
         answer.st_uid = stat.uid
         answer.st_gid = stat.gid

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from rengafs.fs.inodes import Inode, Inodes
+from rengafs.fs.names.inodes import Inode, Inodes
 from rengafs.protocol import names
 from rengafs.protocol.errors import NotPermitted, NotSupported
 from rengafs.protocol.records import ROOT, Kind

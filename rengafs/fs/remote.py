@@ -5,7 +5,7 @@ knows its own changes in the feed, and None for "no such name", which a file sys
 for all day and which is no error there.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from rengafs.client import calls
@@ -18,9 +18,13 @@ from rengafs.protocol.records import (
     Node,
     Page,
     PastName,
+    Read,
+    ReadResult,
+    Reserved,
     ServiceInfo,
     Usage,
     Version,
+    Whereabouts,
 )
 
 SMALL_BYTES = 1 << 20
@@ -111,6 +115,18 @@ class Remote:
         """Return one version."""
         return await self._driver.run(calls.version(number))
 
+    async def whereabouts(self, version: int) -> Whereabouts:
+        """Return the file on the service's machine that a version's bytes are, if told."""
+        return await self._driver.run(calls.whereabouts(version))
+
+    async def read_many(self, reads: Sequence[Read]) -> list[tuple[ReadResult, bytes]]:
+        """Return many small reads, in order; each may have a problem instead of bytes."""
+        return await self._driver.run(calls.read_many(reads))
+
+    async def hold(self, versions: Sequence[int], seconds: int) -> None:
+        """Keep these versions from being pruned, and no others that this mount held before."""
+        await self._driver.run(calls.hold(self.client, versions, seconds))
+
     async def usage(self) -> Usage:
         """Return how much there is."""
         return await self._driver.run(calls.usage())
@@ -118,6 +134,14 @@ class Remote:
     async def change(self, operation: Operation) -> Outcome:
         """Carry out one operation; raise what came of it."""
         return await self._driver.run(calls.apply_one(operation, client=self.client))
+
+    async def apply(self, operations: Sequence[Operation | tuple[Commit, bytes]]) -> list[Outcome]:
+        """Carry out operations in order, up to the first that fails; return what came of each."""
+        return await self._driver.run(calls.apply(operations, client=self.client))
+
+    async def reserve(self, count: int) -> Reserved:
+        """Return ids for files that are made later."""
+        return await self._driver.run(calls.reserve(count))
 
     async def commit(
         self,

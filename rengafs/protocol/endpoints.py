@@ -13,6 +13,18 @@ from urllib.parse import quote
 import msgspec
 
 from rengafs.protocol import errors, frames
+from rengafs.protocol.bodies import (
+    Authorize,
+    CopyFile,
+    CreateBucket,
+    Created,
+    CreatedBucket,
+    CreatedFile,
+    CreateFile,
+    Grant,
+    Metadata,
+)
+from rengafs.protocol.keeping import Held, Hold, Pruned, PruneHistory, Retention, Usages
 from rengafs.protocol.messages import Body, Reply, Request
 from rengafs.protocol.operations import Operation, Outcome
 from rengafs.protocol.queries import (
@@ -27,6 +39,8 @@ from rengafs.protocol.queries import (
     Named,
     NameHistory,
     Since,
+    UsageOf,
+    UsagesOf,
     When,
 )
 from rengafs.protocol.records import (
@@ -35,16 +49,20 @@ from rengafs.protocol.records import (
     Import,
     Label,
     Log,
+    Login,
     Moment,
     Node,
     Page,
     PastName,
     PastNames,
     Read,
+    Reserve,
+    Reserved,
     ServiceInfo,
     Usage,
     Version,
     Versions,
+    Whereabouts,
 )
 from rengafs.protocol.vertices import Vertex, VertexData
 
@@ -58,6 +76,8 @@ CLIENT_HEADER = "rengafs-client"
 """The mount or client, so that it knows its own changes in the feed."""
 REQUEST_ID_HEADER = "rengafs-request-id"
 SHA256_HEADER = "rengafs-sha256"
+DIRECT_HEADER = "rengafs-direct"
+"""Sent by a reader who can follow a redirect to where the bytes lie."""
 EXECUTION_HEADER = "renga-deployer-execution"
 PROJECT_HEADER = "renga-projects-project"
 
@@ -148,78 +168,6 @@ def _query(query: msgspec.Struct | None) -> dict[str, str]:
         return {}
     given = msgspec.to_builtins(query)
     return {key: str(value) for key, value in given.items() if value not in (None, "")}
-
-
-# --- bodies and queries of the original API -------------------------------------------
-
-
-class CreateBucket(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """Body of ``create_bucket``."""
-
-    name: str | None = None
-    backend: str = ""
-    request_type: str = "create_bucket"
-    labels: list[str] = []
-
-
-class CreatedBucket(msgspec.Struct, frozen=True, kw_only=True):
-    """Answer of ``create_bucket``; the flat properties spare the SDK a second call."""
-
-    id: int
-    name: str
-    properties: dict[str, Any] = {}
-
-
-class CreateFile(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """Body of ``create_file``. Without a name, one is made up."""
-
-    bucket_id: int
-    file_name: str | None = None
-    request_type: str = "create_file"
-    labels: list[str] = []
-
-
-class CreatedFile(msgspec.Struct, frozen=True, kw_only=True):
-    """Answer of ``create_file``: an empty file, and a token that may write it."""
-
-    id: int
-    access_token: str
-
-
-class Authorize(msgspec.Struct, frozen=True, kw_only=True):
-    """Body of ``authorize/read`` and ``authorize/write``."""
-
-    resource_id: int
-    request_type: str = ""
-
-
-class Grant(msgspec.Struct, frozen=True, kw_only=True):
-    """An access token for one file in one direction."""
-
-    access_token: str
-
-
-class CopyFile(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """Body of ``copy_file``; *resource_id* is a file or one version."""
-
-    resource_id: int
-    file_name: str | None = None
-    bucket_id: int | None = None
-    request_type: str = "copy_file"
-    labels: list[str] = []
-
-
-class Created(msgspec.Struct, frozen=True, kw_only=True):
-    """The id of what was made."""
-
-    id: int
-
-
-class Metadata(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """Body of ``PUT /file/{id}`` and ``PUT /bucket/{id}``; both name it ``file_name``."""
-
-    file_name: str | None = None
-    labels: list[str] | None = None
 
 
 # --- the original API: control plane, data plane, explorer ----------------------------
@@ -427,6 +375,13 @@ CONTENT: Endpoint[bytes] = Endpoint(
     "The bytes of a version; honours Range.",
     BYTES,
 )
+WHEREABOUTS = Endpoint(
+    "whereabouts",
+    "GET",
+    f"{FS}/version/{{version}}/whereabouts",
+    "The file in which a version's bytes lie, told to who asks over a Unix socket.",
+    Whereabouts,
+)
 READ: Endpoint[bytes] = Endpoint(
     "read",
     "POST",
@@ -443,7 +398,53 @@ APPLY = Endpoint(
     list[Outcome],
     body=FRAMES,
 )
-USAGE = Endpoint("usage", "GET", f"{FS}/usage", "How much there is, and may be.", Usage)
+USAGE = Endpoint(
+    "usage",
+    "GET",
+    f"{FS}/usage",
+    "How much there is, and may be, in all buckets that one may see, or in one.",
+    Usage,
+    query=UsageOf,
+)
+RESERVE = Endpoint(
+    "reserve",
+    "POST",
+    f"{FS}/reserve",
+    "Ids for files that are made later; nobody else is given them.",
+    Reserved,
+    body=Reserve,
+)
+USAGES = Endpoint(
+    "usages",
+    "GET",
+    f"{FS}/usages",
+    "How much each bucket holds, its past apart, and what is stored for them.",
+    Usages,
+    query=UsagesOf,
+)
+RETENTION = Endpoint(
+    "retention",
+    "GET",
+    f"{FS}/bucket/{{bucket}}/retention",
+    "How much of its past a bucket keeps.",
+    Retention,
+)
+PRUNE = Endpoint(
+    "prune",
+    "POST",
+    f"{FS}/bucket/{{bucket}}/prune",
+    "Take from history what the bucket's retention does not keep.",
+    Pruned,
+    body=PruneHistory,
+)
+HOLD = Endpoint(
+    "hold",
+    "POST",
+    f"{FS}/hold",
+    "Keep versions from being pruned for a while: a client has them open or pinned.",
+    Held,
+    body=Hold,
+)
 MOMENT = Endpoint(
     "moment", "GET", f"{FS}/moment", "The last change until a moment.", Moment, query=When
 )
@@ -460,4 +461,21 @@ ALL: tuple[Endpoint[Any], ...] = tuple(
     value for value in list(globals().values()) if isinstance(value, Endpoint)
 )
 
-__all__ = ["ALL", "Endpoint", "Media", "Operation"]
+LOGIN = Endpoint("login", "GET", f"{FS}/login", "Where people log in.", Login)
+"""Apart from the others: who has no token yet asks here."""
+
+__all__ = [
+    "ALL",
+    "Authorize",
+    "CopyFile",
+    "CreateBucket",
+    "CreateFile",
+    "Created",
+    "CreatedBucket",
+    "CreatedFile",
+    "Endpoint",
+    "Grant",
+    "Media",
+    "Metadata",
+    "Operation",
+]

@@ -19,6 +19,7 @@ table to forget. The message says what is wrong and, where there is one, the rem
     ├── NotFound                  404  ENOENT
     │   └── NoSuchAttribute       404  ENODATA
     ├── MethodNotAllowed          405  EOPNOTSUPP
+    ├── Pruned                    410  ENODATA       history that retention took away
     ├── Conflict                  409  EBUSY
     │   ├── AlreadyExists         409  EEXIST
     │   ├── NotEmpty              409  ENOTEMPTY
@@ -34,6 +35,7 @@ table to forget. The message says what is wrong and, where there is one, the rem
     │   └── Unreachable           503  EIO           no answer came at all
     ├── NoSpace                   507  ENOSPC
     │   └── QuotaExceeded         507  EDQUOT
+    ├── BackendRefused            502  EIO           a store does not let the service in
     ├── Corrupt                   500  EIO           a blob is gone, or its hash is wrong
     ├── InternalError             500  EIO           a defect: the service's log has the trace
     ├── UnexpectedAnswer          502  EIO           not the protocol: is it a rengafs service?
@@ -147,6 +149,12 @@ class MethodNotAllowed(RengafsError):
     code, status, errno = "method_not_allowed", 405, _errno.EOPNOTSUPP
 
 
+class Pruned(RengafsError):
+    """A version whose bytes went, as its bucket's retention says."""
+
+    code, status, errno = "pruned", 410, _errno.ENODATA
+
+
 class Conflict(RengafsError):
     """The request is right, the present state does not allow it."""
 
@@ -235,6 +243,12 @@ class QuotaExceeded(NoSpace):
     """The bucket or the user has used its share."""
 
     code, errno = "quota_exceeded", _errno.EDQUOT
+
+
+class BackendRefused(RengafsError):
+    """The store behind a backend refuses: its credentials, its rights, or its configuration."""
+
+    code, status, errno = "backend_refused", 502, _errno.EIO
 
 
 class Corrupt(RengafsError):

@@ -85,6 +85,8 @@ def _payload_of(line: bytes) -> int:
         payload = _peek.decode(line).payload
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
         raise BadRequest(f"a line of a frame is not the JSON expected: {error}") from None
+    except RecursionError:
+        raise BadRequest("a line of a frame is nested too deeply") from None
     if payload < 0:
         raise BadRequest("a payload can't be shorter than nothing")
     return payload

@@ -49,6 +49,10 @@ class MakeFile(_Operation, frozen=True, kw_only=True, tag="make_file"):
     stands there: then the outcome is that file, unchanged.
     """
 
+    id: int | None = None
+    """One of ``POST /fs/reserve`` that nothing bears yet: what is saved in it can be sent in
+    the same request. None: a new one."""
+
     parent: int
     name: str
     mode: int = 0o644
@@ -225,6 +229,17 @@ class DropLabel(_Operation, frozen=True, kw_only=True, tag="unlabel"):
     name: str
 
 
+class SetRetention(_Operation, frozen=True, kw_only=True, tag="retention"):
+    """Say how much of its past a bucket keeps: see `rengafs.protocol.retention`.
+
+    Nothing goes before somebody prunes. Raises `BadRequest` for what is no rule.
+    """
+
+    bucket: int
+    rule: str
+    """``all`` keeps everything for ever."""
+
+
 Operation = (
     MakeBucket
     | MakeDirectory
@@ -243,6 +258,7 @@ Operation = (
     | Restore
     | PutLabel
     | DropLabel
+    | SetRetention
 )
 
 

@@ -80,6 +80,18 @@ class ListPage(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = 1000
 
 
+class UsageOf(msgspec.Struct, frozen=True, kw_only=True):
+    """How much the bucket of a node holds; None: all buckets that the user may see."""
+
+    node: int | None = None
+
+
+class UsagesOf(msgspec.Struct, frozen=True, kw_only=True):
+    """How much one bucket holds; None: each bucket that the user may see."""
+
+    bucket: int | None = None
+
+
 class When(msgspec.Struct, frozen=True, kw_only=True):
     """A moment, in milliseconds since 1970."""
 

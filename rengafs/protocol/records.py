@@ -184,7 +184,7 @@ class LogEntry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     what: str
     """``made``, ``saved``, ``replaced`` (saved by a rename over it), ``renamed``,
     ``deleted``, ``linked``, ``unlinked``, ``attributes``, ``restored``, ``cloned``,
-    ``labelled``, ``unlabelled``."""
+    ``labelled``, ``unlabelled``, ``retention`` (*label* is the new rule), ``pruned``."""
     action: str
     """The operation, or ``apply`` for several in one change."""
     node: int
@@ -198,6 +198,8 @@ class LogEntry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     version: int | None = None
     size: int | None = None
     """Bytes that were saved."""
+    pruned: int = 0
+    """Of a save: 1 if its bytes went, as the retention says; of a prune: versions that went."""
     label: str = ""
 
 
@@ -219,6 +221,8 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     files: int
     capacity_bytes: int | None = None
     free_bytes: int | None = None
+    quota_bytes: int | None = None
+    """The most that live and history together may be; of all buckets, if each has a quota."""
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -228,7 +232,8 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """``entered``: *node* now stands at (*parent*, *name*). ``left``: no longer.
     ``saved``: *node* has the new *version*. ``attributes``: *node*'s were set.
     ``made`` and ``gone``: *node* came to be, or lost its last name.
-    ``labelled`` and ``unlabelled``: the bucket *node* has, or lost, the label *name*."""
+    ``labelled`` and ``unlabelled``: the bucket *node* has, or lost, the label *name*.
+    ``retention``: the bucket *node* has the rule *name*. ``pruned``: *other* versions went."""
     node: int
     bucket: int = 0
     parent: int = 0
@@ -300,6 +305,42 @@ class ServiceInfo(msgspec.Struct, frozen=True, kw_only=True):
     user: str
     now_ms: int
     backends: list[str]
+
+
+class Whereabouts(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Where the blob of a version lies on the service's own machine, for who may open it there."""
+
+    path: str = ""
+    """Absolute; empty where the bytes are not in a file of that machine."""
+    device: int = 0
+    """``st_dev`` and ``st_ino``: on another machine, the same path is another file."""
+    inode: int = 0
+    size: int = 0
+    sha256: str = ""
+
+
+class Reserve(msgspec.Struct, frozen=True, kw_only=True):
+    """How many ids a client wants for files that it is going to make."""
+
+    count: int
+
+
+class Reserved(msgspec.Struct, frozen=True, kw_only=True):
+    """Ids from *first* on, *count* of them."""
+
+    first: int
+    count: int
+
+
+class Login(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Where people log in; without an *issuer*, tokens are given by hand."""
+
+    issuer: str = ""
+    """The address of an OpenID Connect issuer."""
+    client_id: str = ""
+    """What rengafs is called there."""
+    scope: str = "openid"
+    """What to ask for."""
 
 
 class Read(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -16,13 +16,16 @@ from rengafs.backends.base import Backend
 from rengafs.catalog.catalog import Catalog
 from rengafs.protocol import endpoints
 from rengafs.protocol.endpoints import ALL, STORAGE, Endpoint
-from rengafs.service import applying, contents, importing, original, past, tree
+from rengafs.protocol.records import Login
+from rengafs.service import applying, contents, importing, keeping, original, past, tree
 from rengafs.service.authority import Authority
 from rengafs.service.boundary import Boundary, raise_ours
+from rengafs.service.browsing import page_route
 from rengafs.service.calls import Call, answer, open_call
 from rengafs.service.description import describe
 from rengafs.service.feeding import Hub
 from rengafs.service.health import Metrics, health_routes
+from rengafs.service.issuing import Issuer
 from rengafs.service.parts import Parts
 
 Handler = Callable[[Parts, Call], Awaitable[Response]]
@@ -62,9 +65,15 @@ def handlers() -> dict[str, Handler]:
         endpoints.LABEL: past.label,
         endpoints.VERSION: tree.version,
         endpoints.CONTENT: contents.content,
+        endpoints.WHEREABOUTS: contents.whereabouts,
         endpoints.READ: contents.read_many,
         endpoints.APPLY: applying.apply,
         endpoints.USAGE: tree.usage,
+        endpoints.RESERVE: applying.reserve,
+        endpoints.USAGES: keeping.usages,
+        endpoints.RETENTION: keeping.retention,
+        endpoints.PRUNE: keeping.prune,
+        endpoints.HOLD: keeping.hold,
         endpoints.MOMENT: tree.moment,
         endpoints.FEED: tree.feed,
     }
@@ -76,17 +85,21 @@ def create_app(
     backends: Mapping[str, Backend],
     *,
     version: str,
+    issuer: Issuer | None = None,
     fetch_private: bool = False,
+    presigned: bool = False,
 ) -> Starlette:
     """Return the service. *version* is what it calls itself.
 
+    :param issuer: whose tokens are taken beside the catalog's own.
     :param fetch_private: whether URLs are imported from private addresses too.
+    :param presigned: whether readers are sent straight to backends.
 
     Its `Parts` are at ``app.state.parts``. Closing catalog and hub is the caller's.
     """
-    hub = Hub(lambda: parts.read(Catalog.last_change))
+    hub = Hub(lambda: parts.read(Catalog.last_change), catalog.announcements)
     authority = Authority(catalog.identity.secret)
-    parts = Parts(catalog, backends, authority, hub, version, fetch_private)
+    parts = Parts(catalog, backends, authority, hub, version, issuer, fetch_private, presigned)
     metrics = Metrics()
     known = handlers()
     # One route for each address: a route of another method would hide the 405.
@@ -94,12 +107,14 @@ def create_app(
     routes += [
         *health_routes(parts, metrics),
         Route(f"{STORAGE}/swagger.json", _describe(version)),
+        page_route(),
+        Route(endpoints.LOGIN.path, _login(issuer)),
     ]
     app = Starlette(
         routes=routes,
         middleware=[Middleware(Boundary, metrics=metrics)],
         exception_handlers={HTTPException: raise_ours},
-        lifespan=_lifespan(hub),
+        lifespan=_lifespan(hub, backends),
     )
     app.state.parts = parts
     return app
@@ -123,12 +138,28 @@ def _describe(version: str) -> Callable[[Request], Awaitable[Response]]:
     return respond
 
 
-def _lifespan(hub: Hub) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+def _login(issuer: Issuer | None) -> Callable[[Request], Awaitable[Response]]:
+    async def respond(_request: Request) -> Response:
+        if issuer is None:
+            return answer(Login())
+        trust = issuer.trust
+        scope = "openid offline_access"
+        return answer(Login(issuer=trust.issuer, client_id=trust.client, scope=scope))
+
+    return respond
+
+
+def _lifespan(
+    hub: Hub, backends: Mapping[str, Backend]
+) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         async with anyio.create_task_group() as group:
             group.start_soon(hub.watch)
+            group.start_soon(hub.listen)
             yield
             group.cancel_scope.cancel()
+        for backend in backends.values():
+            await backend.aclose()
 
     return lifespan

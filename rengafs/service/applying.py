@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from rengafs.catalog.applying import Staged, skipped
 from rengafs.catalog.catalog import Catalog
-from rengafs.catalog.values import Actor
+from rengafs.catalog.values import Actor, Base
 from rengafs.protocol.errors import (
     BadRequest,
     BodyMismatch,
@@ -23,7 +23,8 @@ from rengafs.protocol.errors import (
     Unavailable,
 )
 from rengafs.protocol.frames import Line, Parser, Piece
-from rengafs.protocol.operations import Apply, Commit, Operation, Outcome
+from rengafs.protocol.operations import Apply, Commit, MakeFile, Operation, Outcome
+from rengafs.protocol.records import Reserve, Reserved
 from rengafs.service import storing
 from rengafs.service.calls import Call, answer, decode, read_json
 from rengafs.service.parts import Parts
@@ -31,6 +32,7 @@ from rengafs.service.parts import Parts
 MAX_OPERATIONS = 10_000
 MAX_LINES = 64 << 20
 """Bytes of all frames' lines, which are kept until they are carried out."""
+MAX_RESERVED = 100_000
 HELD_SECONDS = 3600
 """A payload that waited longer for its transaction is refused: the sweeper may have seen it."""
 AT_ONCE = 256
@@ -109,6 +111,8 @@ class _Batch:
         self._outcomes: list[Outcome] = []
         self._count = 0
         self._stopped = False
+        self._made: dict[int, int] = {}
+        """Files that waiting operations make, and their directories."""
         self._since = 0.0
         """When the first of those that wait came."""
 
@@ -131,6 +135,8 @@ class _Batch:
         if not self._waiting:
             self._since = time.monotonic()
         self._waiting.append(staged)
+        if isinstance(operation, MakeFile) and operation.id is not None:
+            self._made[operation.id] = operation.parent
         if staged.failure is not None:
             self._stopped = True
         if not self._atomic and (self._stopped or len(self._waiting) >= AT_ONCE):
@@ -151,13 +157,22 @@ class _Batch:
         if size != operation.payload:
             raise BadRequest("a payload that was announced can't be sent in a JSON body")
         storing.check_extents(operation)
-        base = await self._parts.read(Catalog.prepare_commit, self._actor, operation)
+        base = await self._prepare(operation)
         if isinstance(base, Outcome):
             return Staged(operation)  # was carried out before: its receipt is found again
         return Staged(operation, await storing.compose(self._parts, base, operation, payload))
 
+    async def _prepare(self, operation: Commit) -> Base | Outcome:
+        parent = self._made.get(operation.node)
+        if parent is None:
+            return await self._parts.read(Catalog.prepare_commit, self._actor, operation)
+        if operation.base is not None:
+            raise BadRequest("a file that is being made has no version to start from")
+        return await self._parts.read(Catalog.prepare_first_commit, self._actor, operation, parent)
+
     async def _flush(self) -> None:
         staged, self._waiting = self._waiting, []
+        self._made = {}
         if not staged:
             return
         if time.monotonic() - self._since > HELD_SECONDS:
@@ -181,6 +196,16 @@ class _Batch:
             blob = item.stored
             if blob is not None and (blob.backend, blob.key) not in adopted:
                 await storing.discard(self._parts, blob)
+
+
+async def reserve(parts: Parts, call: Call) -> Response:
+    """Answer ids for files that are made later."""
+    call.refuse_read_only()
+    asked: Reserve = call.body
+    if not 0 < asked.count <= MAX_RESERVED:
+        raise BadRequest(f"1 to {MAX_RESERVED} ids can be reserved at a time")
+    first = await parts.write(Catalog.reserve, call.actor(), asked.count)
+    return answer(Reserved(first=first, count=asked.count))
 
 
 async def _no_bytes() -> AsyncIterator[bytes]:

@@ -37,6 +37,8 @@ class Granted(msgspec.Struct, frozen=True, kw_only=True):
     direction: Direction
     user: int
     name: str
+    token: int = 0
+    """The id of the user's token that it came from; it is not good without that one."""
     exp: int
 
 
@@ -92,14 +94,21 @@ class Authority:
     def grant(
         self, holder: TokenHolder, file: int, direction: Direction, version: int | None = None
     ) -> str:
-        """Return an access token for one file in one direction, good for an hour."""
+        """Return an access token for one file in one direction.
+
+        It is good for an hour, but not longer than the token that it comes from.
+        """
+        expires = int(self._clock()) + GRANT_SECONDS
+        if holder.expires_ms is not None:
+            expires = min(expires, holder.expires_ms // 1000)
         granted = Granted(
             file=file,
             version=version,
             direction=direction,
             user=holder.user,
             name=holder.name,
-            exp=int(self._clock()) + GRANT_SECONDS,
+            token=holder.token,
+            exp=expires,
         )
         return jwt.encode(msgspec.to_builtins(granted), self._secret, algorithm="HS256")
 
@@ -119,7 +128,7 @@ class Authority:
             granted = msgspec.convert(claims, Granted)
         except jwt.ExpiredSignatureError:
             raise TokenExpired("the access token has expired; authorize again") from None
-        except (jwt.InvalidTokenError, msgspec.ValidationError):
+        except (jwt.InvalidTokenError, msgspec.ValidationError, RecursionError):
             raise NotAuthenticated("the token is not one of this service") from None
         if direction is not None and granted.direction != direction:
             raise WrongGrant(f"the access token is for {granted.direction}, not for {direction}")

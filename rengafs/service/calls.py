@@ -6,7 +6,7 @@ Parsing knows no handler; what a handler needs of the body as a stream, it takes
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import msgspec
@@ -124,6 +124,10 @@ async def open_call(request: Request, endpoint: Endpoint[Any], parts: Parts) -> 
         direction: Direction = "read" if endpoint.method == "GET" else "write"
         call.granted = parts.authority.granted(given, direction)
         request.scope[USER_KEY] = call.granted.name
+        role: Role = "reader" if direction == "read" else "writer"
+        granted = call.granted
+        # It was signed an hour ago, perhaps: much may have been revoked since.
+        await parts.read(Catalog.permit_grant, granted.user, granted.token, granted.file, role)
     else:
         call.holder = await _find_holder(given, parts)
         request.scope[USER_KEY] = call.holder.name
@@ -170,10 +174,22 @@ async def permit(
 async def _find_holder(given: Bearer, parts: Parts) -> TokenHolder:
     holder = parts.authority.remembered(given)
     if holder is None:
-        parts.authority.refuse_grant(given)
-        holder = await parts.read(Catalog.holder, given.token)
+        holder = await _ask_holder(given, parts)
         parts.authority.remember(given, holder)
     return holder
+
+
+async def _ask_holder(given: Bearer, parts: Parts) -> TokenHolder:
+    issuer = parts.issuer
+    if given.is_user or issuer is None or not issuer.claims_to_issue(given.token):
+        parts.authority.refuse_grant(given)
+        return await parts.read(Catalog.holder, given.token)
+    person = await issuer.judge(given.token)
+    holder = await parts.read(Catalog.find_person, issuer.trust.issuer, person.subject)
+    if holder is None:
+        name = issuer.trust.issuer, person.subject, person.name
+        holder = await parts.write(Catalog.add_person, *name)
+    return replace(holder, expires_ms=person.expires_ms)
 
 
 async def stream_body(request: Request) -> AsyncIterator[bytes]:
@@ -215,6 +231,8 @@ def decode(body: bytes, kind: Any) -> Any:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
         raise BadRequest(f"the body is not the JSON expected: {error}") from None
+    except RecursionError:
+        raise BadRequest("the body is nested too deeply") from None
 
 
 def answer(record: object, status: int = 200) -> Response:

@@ -2,9 +2,11 @@
 
 from collections.abc import AsyncIterator
 
+import anyio.to_thread
 import msgspec
 from starlette.responses import Response, StreamingResponse
 
+from rengafs.backends.base import HASHED_BYTES
 from rengafs.catalog.applying import Staged
 from rengafs.catalog.catalog import Catalog
 from rengafs.catalog.saving import EMPTY_SHA256
@@ -15,17 +17,17 @@ from rengafs.protocol.errors import (
     BadRequest,
     Corrupt,
     InternalError,
-    NotFound,
     RengafsError,
     TooLarge,
     from_problem,
     to_problem,
 )
 from rengafs.protocol.operations import Commit, Outcome
-from rengafs.protocol.records import Read, ReadResult
+from rengafs.protocol.records import Read, ReadResult, Whereabouts
 from rengafs.service import storing
 from rengafs.service.calls import Call, answer
-from rengafs.service.fetching import fetch
+from rengafs.service.directing import address_elsewhere
+from rengafs.service.fetching import fetch, refuse_lost
 from rengafs.service.parts import Parts
 from rengafs.service.ranges import parse_range
 
@@ -39,6 +41,33 @@ OCTETS = "application/octet-stream"
 async def content(parts: Parts, call: Call) -> Response:
     """Answer the bytes of a version."""
     return await _respond(parts, call, await parts.content(call.id("version")))
+
+
+async def whereabouts(parts: Parts, call: Call) -> Response:
+    """Answer in which file a version's bytes lie, to who is on this machine."""
+    place = await parts.content(call.id("version"))
+    # A Unix socket's peer has no address. Who comes over a network, or through a proxy on a
+    # port, is told nothing of our disk.
+    if place.blob is None or call.request.client is not None:
+        return answer(Whereabouts())
+    refuse_lost(place.blob, place)
+    path = parts.backend(place.blob.backend).file_of(place.blob.key)
+    if path is None:
+        return answer(Whereabouts())
+    try:
+        status = await anyio.to_thread.run_sync(path.stat)
+    except OSError:
+        # Moved to another backend, or lost: the read itself will tell.
+        parts.forget(place.version)
+        return answer(Whereabouts())
+    found = Whereabouts(
+        path=str(path),
+        device=status.st_dev,
+        inode=status.st_ino,
+        size=place.size,
+        sha256=place.blob.sha256,
+    )
+    return answer(found)
 
 
 async def io_read(parts: Parts, call: Call) -> Response:
@@ -91,7 +120,7 @@ async def read_many(parts: Parts, call: Call) -> Response:
 
 async def _visible_contents(
     parts: Parts, call: Call, numbers: list[int]
-) -> dict[int, Content | NotFound]:
+) -> dict[int, Content | RengafsError]:
     found = await parts.read(Catalog.contents, numbers)
     if call.user.everywhere:
         return found
@@ -115,8 +144,12 @@ async def _one(parts: Parts, place: Content | RengafsError, start: int, stop: in
             raise place
         data = b""
         if place.blob is not None and start < stop:
-            backend = parts.backend(place.blob.backend)
-            pieces = [piece async for piece in fetch(backend, place.blob, place, start, stop)]
+            if place.size > HASHED_BYTES:
+                place = await parts.content(place.version)
+            blob = place.blob
+            assert blob is not None, "it has bytes"
+            backend = parts.backend(blob.backend)
+            pieces = [piece async for piece in fetch(backend, blob, place, start, stop)]
             data = b"".join(pieces)
     except RengafsError as error:
         number = place.version if isinstance(place, Content) else error.details.get("version", 0)
@@ -148,6 +181,9 @@ async def _respond(parts: Parts, call: Call, place: Content) -> Response:
     if wanted is not None:
         headers["content-range"] = f"bytes {start}-{stop - 1}/{place.size}"
         status = 206
+    elsewhere = await address_elsewhere(parts, call, place, stop - start)
+    if elsewhere:
+        return Response(b"", 307, {"location": elsewhere, "cache-control": "no-store"})
     headers["content-length"] = str(stop - start)
     if place.blob is None or start == stop or call.request.method == "HEAD":
         return Response(b"", status, headers, OCTETS)
@@ -157,9 +193,13 @@ async def _respond(parts: Parts, call: Call, place: Content) -> Response:
         first = await anext(pieces)
     except Corrupt:
         parts.forget(place.version)
-        raise
+        # Pruned, moved or healed since it was looked up?
+        anew = await parts.content(place.version)
+        if anew == place:
+            raise
+        return await _respond(parts, call, anew)
     if len(first) == stop - start:
-        await pieces.aclose()  # type: ignore[attr-defined]
+        await pieces.aclose()
         return Response(first, status, headers, OCTETS)
     return StreamingResponse(_rest(first, pieces), status, headers, OCTETS)
 

@@ -1,7 +1,8 @@
 """The feed: each stream replays what it missed from the catalog, then follows.
 
-Changes of this process wake the streams at once. Those of other processes are found by
-asking the catalog for its last number, often, but only while there are streams.
+Changes of this process wake the streams at once. Those of other processes are announced by
+PostgreSQL; where they are not (SQLite, or the announcing connection is lost), they are found
+by asking the catalog for its last number, often, but only while there are streams.
 """
 
 import asyncio
@@ -18,14 +19,25 @@ from rengafs.protocol.records import Change, Heartbeat
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.08
+LISTENING_POLL_SECONDS = 1.0
+"""While changes are announced: an announcement may yet be lost."""
+LISTEN_PAUSES = (0.1, 1.0, 5.0, 15.0)
+"""Seconds before the tries to listen again; the last from then on."""
 HEARTBEAT_SECONDS = 5.0
 
 
 class Hub:
     """Tells the streams when to look. Belongs to one event loop."""
 
-    def __init__(self, last_change: Callable[[], Awaitable[int]]) -> None:
+    def __init__(
+        self,
+        last_change: Callable[[], Awaitable[int]],
+        announcements: Callable[[], AsyncIterator[int] | None] = lambda: None,
+    ) -> None:
+        """*announcements*: see `Catalog.announcements`."""
         self._last_change = last_change
+        self._announcements = announcements
+        self._listening = False
         self._news = asyncio.Event()
         self._streams = 0
         self._busy = asyncio.Event()
@@ -52,10 +64,32 @@ class Hub:
                 # The streams go on: they fail, and are begun again, each by itself.
                 log.warning("the catalog does not tell its last change: %s", error)
                 last = self._last
-            if last > self._last:
-                self._last = last
-                self.look()
-            await asyncio.sleep(POLL_SECONDS)
+            self._reached(last)
+            await asyncio.sleep(LISTENING_POLL_SECONDS if self._listening else POLL_SECONDS)
+
+    async def listen(self) -> None:
+        """Hear of other processes' changes, where they are announced. Runs as `watch` does."""
+        failures = 0
+        while not self.closed:
+            await self._busy.wait()
+            announced = self._announcements()
+            if announced is None:
+                return
+            try:
+                async for number in announced:
+                    self._listening, failures = True, 0
+                    self._reached(number)
+            except RengafsError as error:
+                log.warning("%s; it is asked instead", error)
+            finally:
+                self._listening = False
+            await asyncio.sleep(LISTEN_PAUSES[min(failures, len(LISTEN_PAUSES) - 1)])
+            failures += 1
+
+    def _reached(self, change: int) -> None:
+        if change > self._last:
+            self._last = change
+            self.look()
 
     async def stream(
         self,

@@ -1,16 +1,20 @@
 """Bytes out of backends, never wrong ones.
 
-A small blob is read whole and its hash compared before anything is given. Of a large one
-that is read from end to end, the last piece is held back until the hash is right; of a
-part of a large one, only the blob's size is checked: its hash says nothing of parts.
+A small blob is read whole and its hash compared before anything is given. Of a large one that
+is read from end to end, the last piece is held back until the hash is right. Where the hashes
+of pieces of 8 MiB are known (remote backends tell them), each such piece of a part is compared
+before it is given. Of the rest, the ends of a part of a large blob, only the blob's size is
+checked.
 """
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 import anyio.to_thread
 
-from rengafs.backends.base import PIECE_BYTES, Backend
+from rengafs.backends.base import HASHED_BYTES, PIECE_BYTES, Backend
+from rengafs.backends.pieces import UNKNOWN, digest, is_mark
 from rengafs.catalog.stock import LOST
 from rengafs.catalog.values import Blob, Content
 from rengafs.protocol.errors import Corrupt
@@ -18,16 +22,20 @@ from rengafs.protocol.errors import Corrupt
 
 async def fetch(
     backend: Backend, blob: Blob, content: Content, start: int, stop: int
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """Yield bytes *start* to *stop* of a version. Raises `Corrupt`."""
     refuse_lost(blob, content)
-    if blob.size <= PIECE_BYTES:
+    if blob.size <= PIECE_BYTES and not is_mark(blob.sha256):
         yield (await _small(backend, blob, content))[start:stop]
-    elif (start, stop) == (0, blob.size):
-        async for piece in _checked(backend, blob, content):
-            yield piece
+        return
+    if (start, stop) == (0, blob.size) and not is_mark(blob.sha256):
+        reading = _checked(backend, blob, content)
+    elif blob.pieces:
+        reading = _by_pieces(backend, blob, content, start, stop)
     else:
-        async for piece in backend.read(blob.key, start, stop, size=blob.size):
+        reading = backend.read(blob.key, start, stop, size=blob.size)
+    async with aclosing(reading) as pieces:
+        async for piece in pieces:
             yield piece
 
 
@@ -44,34 +52,70 @@ def refuse_lost(blob: Blob, content: Content) -> None:
 async def _small(backend: Backend, blob: Blob, content: Content) -> bytes:
     pieces = [piece async for piece in backend.read(blob.key, 0, blob.size, size=blob.size)]
     data = b"".join(pieces)
-    digest = await _update(hashlib.sha256(), data)
-    _compare(digest, blob, content)
+    found = await _update(hashlib.sha256(), data)
+    if found.hexdigest() != blob.sha256:
+        raise _damaged(content)
     return data
 
 
-async def _checked(backend: Backend, blob: Blob, content: Content) -> AsyncIterator[bytes]:
-    digest = hashlib.sha256()
+async def _checked(backend: Backend, blob: Blob, content: Content) -> AsyncGenerator[bytes, None]:
+    found = hashlib.sha256()
     held = b""
-    async for piece in backend.read(blob.key, 0, blob.size, size=blob.size):
-        if held:
-            yield held
-        await _update(digest, piece)
-        held = piece
-    _compare(digest, blob, content)
+    async with aclosing(backend.read(blob.key, 0, blob.size, size=blob.size)) as pieces:
+        async for piece in pieces:
+            if held:
+                yield held
+            await _update(found, piece)
+            held = piece
+    if found.hexdigest() != blob.sha256:
+        raise _damaged(content)
     yield held
 
 
-async def _update(digest: "hashlib._Hash", data: bytes) -> "hashlib._Hash":
+async def _by_pieces(
+    backend: Backend, blob: Blob, content: Content, start: int, stop: int
+) -> AsyncGenerator[bytes, None]:
+    held: list[bytes] = []
+    position = start
+    async with aclosing(backend.read(blob.key, start, stop, size=blob.size)) as pieces:
+        async for piece in pieces:
+            while piece:
+                number = position // HASHED_BYTES
+                end = min((number + 1) * HASHED_BYTES, blob.size)
+                part, piece = piece[: end - position], piece[end - position :]
+                position += len(part)
+                known = digest(blob.pieces, number)
+                if max(number * HASHED_BYTES, start) != number * HASHED_BYTES or end > stop:
+                    yield part  # only an end of a piece is asked for
+                elif known == UNKNOWN:
+                    yield part
+                else:
+                    held.append(part)
+                    if position == end:
+                        await _compare_piece(held, known, content)
+                        for good in held:
+                            yield good
+                        held = []
+
+
+async def _compare_piece(held: list[bytes], known: bytes, content: Content) -> None:
+    found = hashlib.sha256()
+    for part in held:
+        await _update(found, part)
+    if found.digest() != known:
+        raise _damaged(content)
+
+
+async def _update(found: "hashlib._Hash", data: bytes) -> "hashlib._Hash":
     if len(data) < 64 << 10:
-        digest.update(data)
+        found.update(data)
     else:
-        await anyio.to_thread.run_sync(digest.update, data)
-    return digest
+        await anyio.to_thread.run_sync(found.update, data)
+    return found
 
 
-def _compare(digest: "hashlib._Hash", blob: Blob, content: Content) -> None:
-    if digest.hexdigest() != blob.sha256:
-        raise Corrupt(
-            f"the blob of version {content.version} is damaged; restore it from a backup",
-            version=content.version,
-        )
+def _damaged(content: Content) -> Corrupt:
+    return Corrupt(
+        f"the blob of version {content.version} is damaged; restore it from a backup",
+        version=content.version,
+    )

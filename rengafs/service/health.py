@@ -6,9 +6,11 @@ do. Metrics hold counts and times only: no names, no ids, no users.
 
 import asyncio
 import contextlib
+import os
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.process_collector import ProcessCollector
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -18,17 +20,24 @@ from rengafs.catalog.catalog import Catalog
 from rengafs.protocol.errors import Corrupt, RengafsError, Unavailable
 from rengafs.service.parts import Parts
 
+SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"
+"""Environment variable: where several workers keep their numbers. The library reads it, too."""
 READY_SECONDS = 5.0
 SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
 """Upper bounds of the classes of durations."""
 
 
 class Metrics:
-    """What one process counts."""
+    """What one process counts; with several workers, what all of them count together."""
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
-        ProcessCollector(registry=self._registry)
+        self._registry = self._told = CollectorRegistry()
+        if SHARED_METRICS in os.environ:
+            # Prometheus' library keeps the numbers in files that all workers read.
+            self._told = CollectorRegistry()
+            MultiProcessCollector(self._told)  # type: ignore[no-untyped-call]
+        else:
+            ProcessCollector(registry=self._registry)
         self._requests = Counter(
             "rengafs_requests",
             "Requests answered, by endpoint and status.",
@@ -43,10 +52,16 @@ class Metrics:
             registry=self._registry,
         )
         self.under_way = Gauge(
-            "rengafs_requests_under_way", "Requests not yet answered.", registry=self._registry
+            "rengafs_requests_under_way",
+            "Requests not yet answered.",
+            registry=self._registry,
+            multiprocess_mode="livesum",
         )
         self.last_change = Gauge(
-            "rengafs_last_change", "Number of the catalog's last change.", registry=self._registry
+            "rengafs_last_change",
+            "Number of the catalog's last change.",
+            registry=self._registry,
+            multiprocess_mode="livemax",
         )
 
     def answered(self, endpoint: str, status: int, seconds: float) -> None:
@@ -56,7 +71,12 @@ class Metrics:
 
     def text(self) -> bytes:
         """Return all in Prometheus' text format."""
-        return generate_latest(self._registry)
+        return generate_latest(self._told)
+
+
+def forget_process(number: int, directory: str) -> None:
+    """Leave a worker that is gone out of the sums of those that live."""
+    mark_process_dead(number, directory)  # type: ignore[no-untyped-call]
 
 
 def health_routes(parts: Parts, metrics: Metrics) -> list[Route]:

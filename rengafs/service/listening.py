@@ -4,12 +4,15 @@ import ipaddress
 import os
 import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from rengafs.protocol.errors import SetupError
 
+SYSTEMD = "systemd"
+FIRST_INHERITED = 3
+"""``SD_LISTEN_FDS_START``."""
 BACKLOG = 512
 ANSWER_SECONDS = 2.0
 
@@ -18,16 +21,48 @@ ANSWER_SECONDS = 2.0
 def listening(listen: str, *, insecure: bool) -> Iterator[tuple[socket.socket, str]]:
     """Give the socket for ``HOST:PORT`` or ``unix:PATH``, and the address clients use.
 
-    A Unix socket's file is removed at the end. Raises `SetupError`.
+    ``systemd`` takes the one that systemd listens on: sd_listen_fds(3). The file of a Unix
+    socket of our own is removed at the end. Raises `SetupError`.
     """
+    if listen == SYSTEMD:
+        with inherited(os.environ, insecure=insecure) as sock:
+            yield sock, _shown(sock)
+        return
     if listen.startswith("unix:"):
         path = Path(listen.removeprefix("unix:")).absolute()
         with _unix(path) as sock:
             yield sock, f"unix:{path}"
         return
     with _port(*parse_host(listen), insecure=insecure) as sock:
-        host, port = sock.getsockname()[:2]
-        yield sock, f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        yield sock, _shown(sock)
+
+
+@contextmanager
+def inherited(environment: Mapping[str, str], *, insecure: bool) -> Iterator[socket.socket]:
+    """Give the one socket that systemd has handed to this process. Raises `SetupError`."""
+    ours = environment.get("LISTEN_PID", "") == str(os.getpid())
+    count = environment.get("LISTEN_FDS", "0")
+    if not ours or count != "1":
+        raise SetupError(
+            f"systemd hands over {count if ours else 'no'} sockets, not one; start "
+            "rengafs.socket, or name an address to listen on"
+        )
+    sock = socket.socket(fileno=FIRST_INHERITED)
+    try:
+        if sock.family != socket.AF_UNIX:
+            _refuse_open(str(sock.getsockname()[0]), str(sock.getsockname()[0]), insecure)
+        sock.setblocking(False)
+        sock.set_inheritable(False)
+        yield sock
+    finally:
+        sock.close()
+
+
+def _shown(sock: socket.socket) -> str:
+    if sock.family == socket.AF_UNIX:
+        return f"unix:{sock.getsockname()}"
+    host, port = sock.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def parse_host(listen: str) -> tuple[str, int]:
@@ -46,11 +81,7 @@ def _port(host: str, port: int, *, insecure: bool) -> Iterator[socket.socket]:
         )[0]
     except socket.gaierror as error:
         raise SetupError(f"there is no host {host!r} here ({error.strerror})") from None
-    if not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback and not insecure:
-        raise SetupError(
-            f"{host} can be reached from other machines, and tokens would travel in clear text; "
-            "put a TLS proxy before 127.0.0.1, or say --insecure"
-        )
+    _refuse_open(host, str(address[0]), insecure)
     sock = socket.socket(family, kind, proto)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -58,6 +89,14 @@ def _port(host: str, port: int, *, insecure: bool) -> Iterator[socket.socket]:
         yield sock
     finally:
         sock.close()
+
+
+def _refuse_open(host: str, address: str, insecure: bool) -> None:
+    if not ipaddress.ip_address(address.partition("%")[0]).is_loopback and not insecure:
+        raise SetupError(
+            f"{host} can be reached from other machines, and tokens would travel in clear text; "
+            "put a TLS proxy before 127.0.0.1, or say --insecure"
+        )
 
 
 @contextmanager

@@ -1,7 +1,11 @@
 """Handlers of the original API: control plane and explorer. Its bytes are in `contents`."""
 
+import asyncio
+import logging
+
 from starlette.responses import Response
 
+from rengafs.backends.base import Backend
 from rengafs.catalog.catalog import Catalog
 from rengafs.catalog.values import Role, TokenHolder
 from rengafs.protocol.endpoints import (
@@ -12,15 +16,31 @@ from rengafs.protocol.endpoints import (
     CreatedFile,
     Grant,
 )
-from rengafs.protocol.errors import NotFound
+from rengafs.protocol.errors import NotFound, RengafsError
 from rengafs.protocol.vertices import VertexData, flatten
 from rengafs.service.calls import Call, answer, permit
 from rengafs.service.parts import Parts
 
+BACKEND_SECONDS = 5.0
+"""A backend that does not answer within this time does not work."""
+
+log = logging.getLogger(__name__)
+
 
 async def backends(parts: Parts, call: Call) -> Response:
-    """Answer the names of the backends."""
-    return answer(list(parts.backends))
+    """Answer the names of the backends that work, the default first."""
+    working = await asyncio.gather(*map(_works, parts.backends.values()))
+    return answer([name for name, works in zip(parts.backends, working, strict=True) if works])
+
+
+async def _works(backend: Backend) -> bool:
+    try:
+        async with asyncio.timeout(BACKEND_SECONDS):
+            await backend.space()
+    except (RengafsError, TimeoutError) as error:
+        log.warning("the backend %s does not work: %s", backend.name, error)
+        return False
+    return True
 
 
 async def create_bucket(parts: Parts, call: Call) -> Response:

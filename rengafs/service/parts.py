@@ -9,12 +9,13 @@ import anyio
 import anyio.to_thread
 from cachetools import LRUCache
 
-from rengafs.backends.base import Backend
+from rengafs.backends.base import HASHED_BYTES, Backend
 from rengafs.catalog.catalog import Catalog
-from rengafs.catalog.values import Content
+from rengafs.catalog.values import Content, TokenHolder
 from rengafs.protocol.errors import Unavailable
 from rengafs.service.authority import Authority
 from rengafs.service.feeding import Hub
+from rengafs.service.issuing import Issuer
 
 READERS = 6
 """Threads that read the catalog. Its answers are quick: more would fight for one lock."""
@@ -22,6 +23,8 @@ WRITERS = 2
 """One writes, one waits."""
 CONTENTS = 4096
 """Versions whose place is remembered: a stream of blocks asks for the same one each time."""
+KEPT_PIECES = 64 << 10
+"""Bytes of hashes of a version's pieces, up to which its place is remembered: of 16 GiB."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -36,8 +39,12 @@ class Parts:
     authority: Authority
     hub: Hub
     version: str
+    issuer: Issuer | None = None
+    """Whose tokens are taken beside the catalog's own."""
     fetch_private: bool = False
     """Whether URLs are imported from private addresses too."""
+    presigned: bool = False
+    """Whether readers are sent straight to backends: see `directing`."""
     _readers: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(READERS))
     _writers: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(WRITERS))
     _contents: LRUCache[int, Content] = field(default_factory=lambda: LRUCache(CONTENTS))
@@ -50,6 +57,18 @@ class Parts:
     ) -> T:
         """Ask the catalog, in a thread."""
         call = partial(method, self.catalog, *args, **kwargs)
+        return await anyio.to_thread.run_sync(call, limiter=self._readers)
+
+    async def read_for(
+        self,
+        holder: TokenHolder,
+        method: Callable[Concatenate[Catalog, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Ask the catalog as a user sees it: names of hidden buckets are not there."""
+        seen = self.catalog.seen_by(None if holder.everywhere else holder.user)
+        call = partial(method, seen, *args, **kwargs)
         return await anyio.to_thread.run_sync(call, limiter=self._readers)
 
     async def write(
@@ -79,7 +98,10 @@ class Parts:
         content = self._contents.get(version)
         if content is None:
             content = await self.read(Catalog.content, version)
-            self._contents[version] = content
+            if content.size > HASHED_BYTES:
+                content = await self.read(Catalog.with_pieces, content)
+            if content.blob is None or len(content.blob.pieces) <= KEPT_PIECES:
+                self._contents[version] = content
         return content
 
     def forget(self, version: int) -> None:

@@ -24,7 +24,9 @@ async def differences(parts: Parts, call: Call) -> Response:
     query: Compare = call.query
     for at in (query.before, query.after):
         await _permit_then(parts, call, query.path, at)
-    found = await parts.read(Catalog.differences, query.path, query.before, query.after)
+    found = await parts.read_for(
+        call.user, Catalog.differences, query.path, query.before, query.after
+    )
     return answer(found)
 
 
@@ -32,7 +34,7 @@ async def _permit_then(parts: Parts, call: Call, path: str, at: int | None) -> N
     """Refuse if the path's bucket of then, of the same name, is none that the user may see."""
     first = next((part for part in path.split("/") if part), "")
     try:
-        entry = await parts.read(Catalog.path, first, at)
+        entry = await parts.read_for(call.user, Catalog.path, first, at)
     except NotFound:
         return  # then it was not there
     await permit(parts, call.user, [entry.node.id], "reader")
@@ -41,14 +43,26 @@ async def _permit_then(parts: Parts, call: Call, path: str, at: int | None) -> N
 async def log(parts: Parts, call: Call) -> Response:
     """Answer what happened to a path."""
     query: LogOf = call.query
-    log = await parts.read(Catalog.log, query.path, before=query.before, limit=query.limit)
+    log = await parts.read_for(
+        call.user,
+        Catalog.log,
+        query.path,
+        before=query.before,
+        limit=query.limit,
+        user=_judged(call),
+    )
     return answer(log)
 
 
 async def last(parts: Parts, call: Call) -> Response:
     """Answer as of which change a deleted path was whole."""
     query: LastPath = call.query
-    return answer(await parts.read(Catalog.last_there, query.path))
+    return answer(await parts.read_for(call.user, Catalog.last_there, query.path, _judged(call)))
+
+
+def _judged(call: Call) -> int | None:
+    """Return whose eyes an answer is for; None: those of somebody who may see everything."""
+    return None if call.user.everywhere else call.user.user
 
 
 async def labels(parts: Parts, call: Call) -> Response:

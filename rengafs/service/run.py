@@ -9,27 +9,32 @@ import importlib.metadata
 import logging
 import signal
 import socket
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 import uvicorn
 
 from rengafs.backends.base import Backend
-from rengafs.backends.local import open_local
+from rengafs.backends.configuration import load
 from rengafs.catalog import droppings
 from rengafs.catalog.catalog import Catalog, open_catalog
 from rengafs.catalog.database import sqlite_url
 from rengafs.protocol.errors import SetupError
 from rengafs.service.app import create_app
+from rengafs.service.health import SHARED_METRICS, forget_process
+from rengafs.service.issuing import Issuer, Trust, check_trust
 from rengafs.service.leaving import leave_after_users
 from rengafs.service.listening import listening
 from rengafs.service.parts import Parts
 from rengafs.service.place import open_place
 from rengafs.service.trickles import TrickleProtocol
+from rengafs.service.workers import Workers
 
 STOP_SECONDS = 10
 KEEP_ALIVE_SECONDS = 75
@@ -50,64 +55,122 @@ class ServeOptions:
     users_lock: Path | None = None
     """Leave when nobody holds a shared lock on this file: see `leaving`."""
     workers: int = 1
+    """Processes; see `workers`."""
     insecure: bool = False
     """Listen on other hosts than this one, without TLS."""
     droppings: tuple[str, ...] = droppings.DEFAULT
     """Patterns of names that editors leave behind: see `rengafs.catalog.droppings`."""
     import_private: bool = False
     """Import URLs from private addresses too: see `importing`."""
+    trust: Trust | None = None
+    """Whose tokens are taken beside the catalog's own: see `issuing`."""
+    presigned: bool = False
+    """Send readers who can follow straight to Swift and S3: see `directing`."""
+    backends: Path | None = None
+    """The file that names backends: see `rengafs.backends.configuration`. None: local alone."""
 
 
-def serve(options: ServeOptions, *, ready: Callable[[str], None] | None = None) -> None:
+def serve(
+    options: ServeOptions,
+    *,
+    ready: Callable[[str], None] | None = None,
+    logs: Callable[[], None] | None = None,
+) -> None:
     """Serve until told to stop. *ready* gets the address once connections are accepted.
+
+    :param logs: begins the log of a further process, where there are several workers.
 
     Raises `SetupError` for what keeps it from starting.
     """
-    if options.workers != 1:
-        raise SetupError("one process has one worker; start several behind a proxy instead")
+    if options.trust is not None:
+        check_trust(options.trust, insecure=options.insecure)
+    if options.workers > 1 and options.users_lock is not None:
+        raise SetupError("a service that leaves after its users has one worker")
     with listening(options.listen, insecure=options.insecure) as (sock, address):
-        catalog = open_service_catalog(options)
-        try:
-            backends = open_backends(options, catalog)
-            version = importlib.metadata.version("rengafs")
-            private = options.import_private
-            app = create_app(catalog, backends, version=version, fetch_private=private)
-            config = uvicorn.Config(
-                app,
-                loop="uvloop",
-                http=TrickleProtocol,
-                ws="none",
-                lifespan="on",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                timeout_keep_alive=KEEP_ALIVE_SECONDS,
-                timeout_graceful_shutdown=STOP_SECONDS,
-            )
-            server = _Server(config, app.state.parts, options.users_lock)
-            server.run_on(sock, lambda: _tell(address, ready))
-        finally:
-            catalog.close()
+
+        def started() -> None:
+            log.info("serving at %s", address)
+            if ready is not None:
+                ready(address)
+
+        if options.workers == 1:
+            _serve_on(sock, options, started)
+            return
+        _open_once(options)
+        with tempfile.TemporaryDirectory(prefix="rengafs-metrics-") as metrics:
+            Workers(
+                options.workers,
+                partial(_work, sock, options, logs),
+                environment={SHARED_METRICS: metrics},
+                buried=partial(forget_process, directory=metrics),
+            ).run(started)
+
+
+def _open_once(options: ServeOptions) -> None:
+    """Find out what keeps all workers from starting, and update the catalog's schema."""
+    catalog = open_service_catalog(options)
+    try:
+        open_backends(options, catalog)
+    finally:
+        catalog.close()
+
+
+def _work(
+    sock: socket.socket,
+    options: ServeOptions,
+    logs: Callable[[], None] | None,
+    started: Callable[[], None],
+) -> None:
+    """Be one of several workers, in a process of one's own."""
+    if logs is not None:
+        logs()
+    _serve_on(sock, options, started)
+
+
+def _serve_on(sock: socket.socket, options: ServeOptions, started: Callable[[], None]) -> None:
+    catalog = open_service_catalog(options)
+    try:
+        issuer = None
+        if options.trust is not None:
+            issuer = Issuer(options.trust, insecure=options.insecure)
+        app = create_app(
+            catalog,
+            open_backends(options, catalog),
+            version=importlib.metadata.version("rengafs"),
+            issuer=issuer,
+            fetch_private=options.import_private,
+            presigned=options.presigned,
+        )
+        config = uvicorn.Config(
+            app,
+            loop="uvloop",
+            http=TrickleProtocol,
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=STOP_SECONDS,
+        )
+        _Server(config, app.state.parts, options.users_lock).run_on(sock, started)
+    finally:
+        catalog.close()
 
 
 def open_service_catalog(options: ServeOptions) -> Catalog:
     """Open the catalog that *options* mean, made if need be. Raises `SetupError`."""
     data = open_place(options.data.absolute())
     url = options.catalog or sqlite_url(data / "catalog.sqlite")
-    return open_catalog(url, droppings=options.droppings)
+    names = load(options.backends).names
+    return open_catalog(url, backends=names, droppings=options.droppings)
 
 
 def open_backends(options: ServeOptions, catalog: Catalog) -> dict[str, Backend]:
     """Open the backends that *options* mean, by name. Raises `SetupError`."""
-    local = open_local(options.data.absolute() / "blobs", owner=catalog.identity.catalog)
-    return {local.name: local}
-
-
-def _tell(address: str, ready: Callable[[str], None] | None) -> None:
-    log.info("serving at %s", address)
-    if ready is not None:
-        ready(address)
+    data = options.data.absolute() / "blobs"
+    return load(options.backends).open(data, catalog.identity.catalog)
 
 
 class _Server(uvicorn.Server):

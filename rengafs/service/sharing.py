@@ -20,6 +20,10 @@ class Sharing:
     bucket: int
     name: str
     members: dict[str, Role]
+    live_bytes: int = 0
+    all_bytes: int = 0
+    """Past versions included."""
+    quota_bytes: int | None = None
 
 
 def list_sharing(options: ServeOptions) -> list[Sharing]:
@@ -33,8 +37,7 @@ def list_sharing(options: ServeOptions) -> list[Sharing]:
         while True:
             page = catalog.entries(ROOT, after=after)
             buckets += [
-                Sharing(entry.node.id, entry.name, found.get(entry.node.id, {}))
-                for entry in page.entries
+                _sharing(catalog, entry.node.id, entry.name, found) for entry in page.entries
             ]
             after = page.next
             if not after:
@@ -47,10 +50,30 @@ def set_role(options: ServeOptions, bucket: str, user: str, role: Role | None) -
     Raises `NotFound`, `SetupError`.
     """
     with catalog_of(options) as catalog:
-        catalog.set_role(_find(catalog, bucket), user, role)
+        catalog.set_role(find_bucket(catalog, bucket), user, role)
 
 
-def _find(catalog: Catalog, bucket: str) -> int:
+def set_quota(options: ServeOptions, bucket: str, quota_bytes: int | None) -> None:
+    """Bound what a bucket, given by shown name or id, may hold; None: no longer.
+
+    Raises `NotFound`, `SetupError`.
+    """
+    with catalog_of(options) as catalog:
+        catalog.set_quota(find_bucket(catalog, bucket), quota_bytes)
+
+
+def _sharing(
+    catalog: Catalog, bucket: int, name: str, members: dict[int, dict[str, Role]]
+) -> Sharing:
+    usage = catalog.usage([bucket])
+    every = usage.live_bytes + usage.history_bytes
+    return Sharing(
+        bucket, name, members.get(bucket, {}), usage.live_bytes, every, usage.quota_bytes
+    )
+
+
+def find_bucket(catalog: Catalog, bucket: str) -> int:
+    """Return the id of a bucket given by shown name or id. Raises `NotFound`."""
     try:
         return catalog.entry(ROOT, bucket).node.id
     except NotFound:

@@ -1,11 +1,12 @@
 """Bytes into backends, on their way to become versions."""
 
-import hashlib
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable
+from functools import partial
 
-from rengafs.backends.base import Backend, Composition, Stored
-from rengafs.catalog.values import Base, Blob, Content
-from rengafs.protocol.errors import BadRequest, BodyMismatch, TooLarge
+from rengafs.backends.base import Composition, Stored
+from rengafs.backends.merging import Payload, whole
+from rengafs.catalog.values import Base, Blob
+from rengafs.protocol.errors import BadRequest, TooLarge
 from rengafs.protocol.operations import Commit
 from rengafs.service.fetching import fetch, refuse_lost
 from rengafs.service.parts import Parts
@@ -37,16 +38,18 @@ async def compose(
         payload_sha256=operation.payload_sha256,
         base=source.key if source else None,
         base_size=source.size if source else 0,
+        base_sha256=source.sha256 if source else "",
+        base_pieces=source.pieces if source else b"",
     )
     if source is not None and base.content is not None:
         refuse_lost(source, base.content)
     if not operation.length:
-        await _nothing(plan, payload)
+        await Payload(plan, payload).finish()
         return None
     if source is not None and base.content is not None and source.backend != base.backend:
         # The file moved to a bucket of another backend: the base must travel once.
-        other = parts.backend(source.backend)
-        merged = _merged(plan, _checked(plan, payload), other, source, base.content)
+        read = partial(fetch, parts.backend(source.backend), source, base.content)
+        merged = whole(plan, Payload(plan, payload), read)
         return _blob(base.backend, await backend.put(merged))
     return _blob(base.backend, await backend.compose(plan, payload))
 
@@ -77,71 +80,4 @@ async def discard(parts: Parts, blob: Blob) -> None:
 
 
 def _blob(backend: str, stored: Stored) -> Blob:
-    return Blob(backend, stored.key, stored.size, stored.sha256)
-
-
-async def _nothing(plan: Composition, payload: AsyncIterable[bytes]) -> None:
-    async for _ in _checked(plan, payload):
-        raise BodyMismatch("a payload came with a commit of no bytes")
-
-
-async def _checked(plan: Composition, payload: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-    digest = hashlib.sha256()
-    async for piece in payload:
-        digest.update(piece)
-        yield piece
-    if plan.payload_sha256 and plan.payload_sha256.lower() != digest.hexdigest():
-        raise BodyMismatch("the payload has another sha256 than was announced")
-
-
-async def _merged(
-    plan: Composition,
-    payload: AsyncIterable[bytes],
-    backend: Backend,
-    source: Blob,
-    content: Content,
-) -> AsyncIterator[bytes]:
-    """Yield the whole new content, from base and payload."""
-    rest = _Pieces(payload)
-    position = 0
-    for offset, length in [*plan.extents, (plan.length, 0)]:
-        stop = min(offset, source.size)
-        if position < stop:
-            async for piece in fetch(backend, source, content, position, stop):
-                yield piece
-        async for piece in _zeros(offset - max(position, stop)):
-            yield piece
-        async for piece in rest.take(length):
-            yield piece
-        position = offset + length
-    await rest.finish()
-
-
-async def _zeros(count: int) -> AsyncIterator[bytes]:
-    while count > 0:
-        piece = bytes(min(count, 1 << 20))
-        yield piece
-        count -= len(piece)
-
-
-class _Pieces:
-    """A stream from which exact numbers of bytes are taken."""
-
-    def __init__(self, stream: AsyncIterable[bytes]) -> None:
-        self._stream = aiter(stream)
-        self._left = b""
-
-    async def take(self, count: int) -> AsyncIterator[bytes]:
-        while count:
-            if not self._left:
-                self._left = await anext(self._stream, b"")
-                if not self._left:
-                    raise BodyMismatch("the payload is shorter than was announced")
-                continue
-            part, self._left = self._left[:count], self._left[count:]
-            count -= len(part)
-            yield part
-
-    async def finish(self) -> None:
-        if self._left or await anext(self._stream, b""):
-            raise BodyMismatch("the payload is longer than was announced")
+    return Blob(backend, stored.key, stored.size, stored.sha256, stored.pieces)

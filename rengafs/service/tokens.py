@@ -7,13 +7,12 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from rengafs.catalog.access import MAX_NAME
 from rengafs.catalog.catalog import Catalog
 from rengafs.catalog.values import TokenListing
 from rengafs.protocol.errors import SetupError
 from rengafs.service.authority import PREFIX
 from rengafs.service.run import ServeOptions, open_service_catalog
-
-MAX_NAME = 100
 
 
 def create_token(

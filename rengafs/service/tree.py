@@ -15,10 +15,11 @@ from rengafs.protocol.queries import (
     ListPage,
     NameHistory,
     Since,
+    UsageOf,
     When,
 )
 from rengafs.protocol.records import ROOT, Change, ServiceInfo
-from rengafs.service.calls import Call, answer
+from rengafs.service.calls import Call, answer, permit
 from rengafs.service.parts import Parts
 
 
@@ -45,28 +46,28 @@ async def node(parts: Parts, call: Call) -> Response:
 async def entries(parts: Parts, call: Call) -> Response:
     """Answer a page of a directory."""
     query: ListEntries = call.query
-    page = await parts.read(
-        Catalog.entries, call.id("node"), after=query.after, limit=query.limit, at=query.at
+    page = await parts.read_for(
+        call.user,
+        Catalog.entries,
+        call.id("node"),
+        after=query.after,
+        limit=query.limit,
+        at=query.at,
     )
-    seen = await _seen(parts, call)
-    if call.id("node") == ROOT and seen is not None:
-        kept = [entry for entry in page.entries if entry.node.id in seen]
-        page = replace(page, entries=kept)
     return answer(page)
 
 
 async def entry(parts: Parts, call: Call) -> Response:
     """Answer one name of a directory."""
     query: FindEntry = call.query
-    if call.id("node") == ROOT and not call.user.everywhere:
-        await parts.read(Catalog.permit_name, call.user.user, query.name, "reader", query.at)
-    return answer(await parts.read(Catalog.entry, call.id("node"), query.name, query.at))
+    found = await parts.read_for(call.user, Catalog.entry, call.id("node"), query.name, query.at)
+    return answer(found)
 
 
 async def path(parts: Parts, call: Call) -> Response:
     """Answer what stands at a path."""
     query: FindPath = call.query
-    return answer(await parts.read(Catalog.path, query.path, query.at))
+    return answer(await parts.read_for(call.user, Catalog.path, query.path, query.at))
 
 
 async def history(parts: Parts, call: Call) -> Response:
@@ -102,10 +103,18 @@ async def version(parts: Parts, call: Call) -> Response:
 
 
 async def usage(parts: Parts, call: Call) -> Response:
-    """Answer how much there is, and what the first backend has left."""
-    space = await parts.backend(parts.catalog.rules.backends[0]).space()
-    usage = await parts.read(Catalog.usage)
-    return answer(replace(usage, capacity_bytes=space.capacity, free_bytes=space.free))
+    """Answer how much there is, and what backend and quota have left."""
+    query: UsageOf = call.query
+    buckets, backend = await _seen(parts, call), parts.catalog.rules.backends[0]
+    if query.node is not None:
+        await permit(parts, call.user, [query.node], "reader")
+        bucket = await parts.read(Catalog.bucket_of, query.node)
+        buckets, backend = frozenset({bucket.id}), bucket.backend
+    space = await parts.backend(backend).space()
+    usage = await parts.read(Catalog.usage, buckets)
+    left = [free for free in (usage.free_bytes, space.free) if free is not None]
+    free = min(left, default=None)
+    return answer(replace(usage, capacity_bytes=space.capacity, free_bytes=free))
 
 
 async def moment(parts: Parts, call: Call) -> Response:

@@ -18,7 +18,7 @@ def sweep_data(
     options: ServeOptions, *, grace_seconds: float = GRACE_SECONDS, dry_run: bool = False
 ) -> Swept:
     """Remove blobs that nothing refers to; see `sweeping`. Raises `SetupError`."""
-    return _with_data(
+    return with_data(
         options,
         lambda catalog, backends: sweep(
             catalog, backends, grace_seconds=grace_seconds, dry_run=dry_run
@@ -28,17 +28,27 @@ def sweep_data(
 
 def check_data(options: ServeOptions, *, contents: bool = False, repair: bool = False) -> Report:
     """Compare catalog and backends; see `checking`. Raises `SetupError`."""
-    return _with_data(
+    return with_data(
         options,
         lambda catalog, backends: check(catalog, backends, contents=contents, repair=repair),
     )
 
 
-def _with_data(
+def with_data(
     options: ServeOptions, work: Callable[[Catalog, Mapping[str, Backend]], Awaitable[T]]
 ) -> T:
+    """Run *work* with the catalog and the backends of a service's data. Raises `SetupError`."""
+
+    async def run(catalog: Catalog) -> T:
+        backends = open_backends(options, catalog)
+        try:
+            return await work(catalog, backends)
+        finally:
+            for backend in backends.values():
+                await backend.aclose()
+
     catalog = open_service_catalog(options)
     try:
-        return anyio.run(work, catalog, open_backends(options, catalog))
+        return anyio.run(run, catalog)
     finally:
         catalog.close()

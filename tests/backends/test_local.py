@@ -10,7 +10,7 @@ import pytest
 from support.backend_contract import BackendContract, keys, stream, whole
 
 from rengafs.backends.base import Backend, Composition
-from rengafs.backends.local import LocalBackend, open_local
+from rengafs.backends.local.backend import LocalBackend, open_local
 from rengafs.protocol.errors import NoSpace, SetupError
 
 

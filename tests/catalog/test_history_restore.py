@@ -355,3 +355,15 @@ def test_one_past_name_is_the_one_that_the_listing_has(desk: Desk, bucket: Node)
     for name in ("f~", "none"):
         with pytest.raises(NotFound):
             desk.catalog.past_name(bucket.id, name)
+
+
+def test_a_file_of_two_names_is_restored_once(desk: Desk, bucket: Node) -> None:
+    directory = desk.catalog.path("data/d").node
+    file = desk.catalog.path("data/d/f").node
+    desk.do(Link(node=file.id, parent=bucket.id, name="z"))
+    at = desk.catalog.last_change()
+    desk.save(file, "three")
+
+    assert restore(desk, "data", at) == 1
+    assert desk.history(directory, "f") == ["one", "two", "three", "two"]
+    assert desk.catalog.sums_agree()

@@ -23,6 +23,7 @@ class Home:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.program = PROGRAM
         self.data = root / "data" / "rengafs"
         self.state = root / "state" / "rengafs"
         self.runtime = root / "run" / "rengafs"

@@ -154,7 +154,7 @@ def test_an_endpoint_that_is_not_an_address(home, refused, endpoint):
 def test_a_service_elsewhere_without_a_token(home, refused):
     done = home.run("mount", "--endpoint", "http://127.0.0.1:1", home.mountpoint)
 
-    assert "give --token-file FILE or set RENGA_ACCESS_TOKEN" in refused(done)
+    assert "give --token-file FILE, or set RENGA_ACCESS_TOKEN" in refused(done)
     assert done.returncode == Exit.REFUSED
 
 

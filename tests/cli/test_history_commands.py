@@ -9,7 +9,7 @@ import sys
 import time
 from datetime import UTC, datetime
 
-from rengafs.fs.guidetext import TEXT
+from rengafs.fs.names.guidetext import TEXT
 
 
 def good(home, *arguments: object, **environment: str) -> str:

@@ -2,10 +2,12 @@
 
 import json
 
+import pytest
 from support.services import RunningService
 from support.talking import Talk, talking
 
 from rengafs.client import calls
+from rengafs.protocol.errors import QuotaExceeded
 from rengafs.protocol.operations import MakeBucket
 from rengafs.protocol.records import ROOT
 
@@ -36,6 +38,23 @@ def test_what_is_shared_with_nobody_known_is_refused(home, refused, served):
 
     assert "token create" in refused(home.run("bucket", "grant", "shared", "eve", "owner", *data))
     assert "bucket list" in refused(home.run("bucket", "grant", "none", "ann", "owner", *data))
+
+
+def test_a_bucket_is_bounded_and_unbounded_again(home, refused, served):
+    address, token = served
+    data = ("--data", home.root / "served")
+    with at(address, token) as ann:
+        bucket = ann.do(MakeBucket(name="small")).node
+        file = ann.file(bucket, "f", b"x" * 1000)
+        assert home.run("bucket", "quota", "small", "1K", *data).returncode == 0
+        with pytest.raises(QuotaExceeded):
+            ann.save(file, b"y" * 1000)
+        (told,) = json.loads(home.run("bucket", "list", "--json", *data).stdout)
+        assert (told["all_bytes"], told["quota_bytes"]) == (1000, 1024)
+        home.run("bucket", "quota", "small", "none", *data)
+        ann.save(file, b"y" * 1000)
+    assert "512M" in refused(home.run("bucket", "quota", "small", "much", *data))
+    assert "bucket list" in refused(home.run("bucket", "quota", "other", "1K", *data))
 
 
 def test_a_lost_blob_is_told_with_its_version(home, refused, served):

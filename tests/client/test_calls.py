@@ -11,6 +11,7 @@ from rengafs.client import calls
 from rengafs.client.drivers import Endpoint, TrioDriver
 from rengafs.client.flow import Send, Sleep
 from rengafs.protocol import frames
+from rengafs.protocol.endpoints import DIRECT_HEADER
 from rengafs.protocol.errors import BadRequest, NotEmpty, Problem, UnexpectedAnswer, Unreachable
 from rengafs.protocol.messages import Reply
 from rengafs.protocol.operations import Apply, Commit, MakeDirectory, Outcome, RemoveDirectory
@@ -33,7 +34,8 @@ def outcomes(*given: Outcome) -> Reply:
 def test_an_access_token_takes_the_place_of_the_users():
     request = calls.io_read(token="grant", start=5, stop=10)
 
-    assert request.headers == {"authorization": "Bearer grant", "range": "bytes=5-9"}
+    wanted = {"authorization": "Bearer grant", "range": "bytes=5-9", DIRECT_HEADER: "1"}
+    assert request.headers == wanted
 
 
 def test_a_whole_version_is_asked_for_without_a_range():

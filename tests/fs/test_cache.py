@@ -11,8 +11,8 @@ import trio
 import trio.testing
 from support.disks import small_disk
 
-from rengafs.fs.blockfiles import HEADER
-from rengafs.fs.cache import BLOCK_BYTES, BlockCache, CacheOptions
+from rengafs.fs.reads.blockfiles import HEADER
+from rengafs.fs.reads.cache import BLOCK_BYTES, BlockCache, CacheOptions
 
 CATALOG = "a catalog/.. of any name"
 PLENTY = 1 << 30

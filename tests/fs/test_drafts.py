@@ -20,9 +20,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.disks import resize, small_disk
 
-from rengafs.fs.draftfiles import ABOUT, About
-from rengafs.fs.draftlimits import DraftLimits
-from rengafs.fs.drafts import CommitPlan, Draft, DraftStore
+from rengafs.fs.writes.draftfiles import ABOUT, About
+from rengafs.fs.writes.draftlimits import DraftLimits
+from rengafs.fs.writes.drafts import CommitPlan, Draft, DraftStore
 from rengafs.protocol.errors import NoSpace, Unreachable
 
 MIB = 1 << 20
@@ -599,7 +599,7 @@ async def test_the_draft_of_a_process_that_was_killed_is_found(tmp_path):
     script = """
 import os, signal, sys, trio
 from pathlib import Path
-from rengafs.fs.drafts import DraftStore
+from rengafs.fs.writes.drafts import DraftStore
 
 async def main():
     store = DraftStore(Path(sys.argv[1]), trio.CapacityLimiter(4), mount="dead")

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rengafs.fs.extents import Extents
+from rengafs.fs.writes.extents import Extents
 
 END = 64
 ends = st.integers(0, END)

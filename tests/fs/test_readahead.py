@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rengafs.fs.cache import BLOCK_BYTES
-from rengafs.fs.readahead import MAX_WINDOW, MIN_WINDOW, PIECE_BYTES, Access, Plan, Readahead
+from rengafs.fs.reads.cache import BLOCK_BYTES
+from rengafs.fs.reads.readahead import MAX_WINDOW, MIN_WINDOW, PIECE_BYTES, Access, Plan, Readahead
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 ASK = 128 * KIB

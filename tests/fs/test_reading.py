@@ -14,10 +14,10 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rengafs.fs.cache import BLOCK_BYTES, BlockCache, CacheOptions
-from rengafs.fs.readahead import MAX_WINDOW, PIECE_BYTES, Readahead
-from rengafs.fs.reading import Budget, Readers, VersionReader
-from rengafs.fs.streams import IDLE_SECONDS
+from rengafs.fs.reads.cache import BLOCK_BYTES, BlockCache, CacheOptions
+from rengafs.fs.reads.readahead import MAX_WINDOW, PIECE_BYTES, Readahead
+from rengafs.fs.reads.reading import Budget, Readers, VersionReader
+from rengafs.fs.reads.streams import IDLE_SECONDS
 from rengafs.protocol.errors import Corrupt, NotFound, Unavailable, Unreachable
 
 KIB, MIB = 1 << 10, 1 << 20

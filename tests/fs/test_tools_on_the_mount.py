@@ -50,6 +50,26 @@ def test_git_clones_checks_and_commits(bucket, repository):
     assert ".versions" not in run(*GIT, "ls-files", cwd=clone)
 
 
+def test_git_keeps_a_second_worktree(bucket, repository):
+    clone, second = bucket / "clone", bucket / "second"
+    run(*GIT, "clone", "-q", repository, clone)
+    run(*GIT, "worktree", "add", "-q", "-b", "other", second, cwd=clone)
+    (second / "new.txt").write_text("new")
+    run(*GIT, "add", "-A", cwd=second)
+    run(*GIT, "commit", "-qm", "in the second worktree", cwd=second)
+    run(*GIT, "repack", "-adq", cwd=second)
+    run(*GIT, "merge", "-q", "other", cwd=clone)
+    run("diff", "-r", "-x", ".git", clone, second)
+    run(*GIT, "worktree", "move", second, bucket / "moved", cwd=clone)
+    assert run(*GIT, "status", "--porcelain", cwd=bucket / "moved") == ""
+    run(*GIT, "worktree", "remove", bucket / "moved", cwd=clone)
+    run(*GIT, "gc", "-q", "--prune=now", cwd=clone)
+    run(*GIT, "fsck", "--strict", cwd=clone)
+
+    assert os.listdir(bucket) == ["clone"]
+    assert len(run(*GIT, "log", "--oneline", cwd=clone).splitlines()) == 4
+
+
 def test_a_source_tree_unpacks_as_it_was_packed(bucket, tmp_path):
     archive = tmp_path / "tree.tar"
     run("tar", "-C", ROOT, "-cf", archive, "rengafs", "tests", "pyproject.toml")

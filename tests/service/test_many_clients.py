@@ -1,7 +1,4 @@
-"""Many clients in one directory, on PostgreSQL with two services: no change is lost.
-
-RENGAFS_LONG gives the seconds that they work; 10 unless set.
-"""
+"""Many clients in one directory, on PostgreSQL with two services: no change is lost."""
 
 import os
 import random
@@ -12,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from support.postgresql import PostgreSQL
+from support.scale import scaled
 from support.services import RunningService, running_service
 from support.talking import Talk, following, talking
 
@@ -20,7 +18,7 @@ from rengafs.protocol.errors import RengafsError
 from rengafs.protocol.operations import Commit, MakeFile, Operation, Rename, Unlink
 from rengafs.protocol.records import Change, Node
 
-SECONDS = float(os.environ.get("RENGAFS_LONG", "10"))
+SECONDS = scaled(8, 60)
 CLIENTS = 16
 NAMES = [f"n{number}" for number in range(12)]
 

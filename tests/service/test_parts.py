@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rengafs.backends.base import Backend
-from rengafs.backends.local import open_local
+from rengafs.backends.local.backend import open_local
 from rengafs.catalog.values import Base, Blob, Content, TokenHolder
 from rengafs.protocol.errors import (
     BodyMismatch,

@@ -3,12 +3,14 @@
 import hashlib
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import anyio
+import httpx
 import pytest
 
-from rengafs.backends.base import PIECE_BYTES, Backend, Composition, Stored
+from rengafs.backends import pieces as hashed
+from rengafs.backends.base import HASHED_BYTES, PIECE_BYTES, Backend, Composition, Stored
 from rengafs.protocol.errors import BodyMismatch, Corrupt
 
 
@@ -24,6 +26,31 @@ async def whole(backend: Backend, stored: Stored) -> bytes:
 async def part(backend: Backend, stored: Stored, start: int, stop: int) -> bytes:
     pieces = backend.read(stored.key, start, stop, size=stored.size)
     return b"".join([piece async for piece in pieces])
+
+
+def go(backend: Backend, run: Callable[[], Awaitable[None]]) -> None:
+    """Run on asyncio, as the service does; close the backend's connections at the end."""
+
+    async def closing() -> None:
+        try:
+            await run()
+        finally:
+            await backend.aclose()
+
+    anyio.run(closing)
+
+
+async def in_pieces(data: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(data), PIECE_BYTES - 1):
+        yield data[start : start + PIECE_BYTES - 1]
+
+
+def check_pieces(stored: Stored, data: bytes) -> None:
+    """Whatever a backend tells of pieces is right."""
+    if stored.pieces:
+        assert stored.pieces == hashed.hash_pieces([bytes(data)])[0]
+    if not hashed.is_mark(stored.sha256):
+        assert stored.sha256 == hashlib.sha256(data).hexdigest()
 
 
 async def keys(backend: Backend) -> list[str]:
@@ -50,7 +77,7 @@ class BackendContract:
             assert stored.sha256 == hashlib.sha256(data).hexdigest()
             assert await whole(backend, stored) == data
 
-        anyio.run(run)
+        go(backend, run)
 
     def test_a_list_tells_sizes_and_times(self, backend: Backend) -> None:
         async def run() -> None:
@@ -60,7 +87,7 @@ class BackendContract:
             assert listed.size == 4
             assert abs(listed.at - began) < 60
 
-        anyio.run(run)
+        go(backend, run)
 
     def test_single_bytes_are_put_as_well(self, backend: Backend) -> None:
         async def run() -> None:
@@ -68,7 +95,7 @@ class BackendContract:
             stored = await backend.put(stream(*[bytes([byte]) for byte in data]))
             assert await whole(backend, stored) == data
 
-        anyio.run(run)
+        go(backend, run)
 
     def test_any_part_is_read(self, backend: Backend) -> None:
         async def run() -> None:
@@ -78,14 +105,14 @@ class BackendContract:
                 assert await part(backend, stored, start, stop) == data[start:stop]
             assert await part(backend, stored, 7, len(data)) == data[7:]
 
-        anyio.run(run)
+        go(backend, run)
 
     def test_nothing_can_be_put(self, backend: Backend) -> None:
         async def run() -> None:
             stored = await backend.put(stream())
             assert (stored.size, stored.sha256) == (0, hashlib.sha256().hexdigest())
 
-        anyio.run(run)
+        go(backend, run)
 
     def test_the_same_bytes_twice_are_two_blobs(self, backend: Backend) -> None:
         async def run() -> None:
@@ -94,7 +121,7 @@ class BackendContract:
             await backend.delete(one.key)
             assert await whole(backend, two) == b"x"
 
-        anyio.run(run)
+        go(backend, run)
 
     @pytest.mark.parametrize(
         ("length", "extents"),
@@ -137,7 +164,7 @@ class BackendContract:
             if base:
                 assert await whole(backend, base) == old
 
-        anyio.run(run)
+        go(backend, run)
 
     @pytest.mark.parametrize("payload", [b"1234", b"123456", b"abcde"])
     def test_a_wrong_payload_stores_nothing(self, backend: Backend, payload: bytes) -> None:
@@ -148,7 +175,7 @@ class BackendContract:
                 await backend.compose(plan, stream(payload))
             assert await keys(backend) == []
 
-        anyio.run(run)
+        go(backend, run)
 
     def test_a_stream_that_breaks_stores_nothing(self, backend: Backend) -> None:
         async def broken() -> AsyncIterator[bytes]:
@@ -161,7 +188,21 @@ class BackendContract:
             assert await keys(backend) == []
             assert await backend.sweep_temporaries(-60) == 0
 
-        anyio.run(run)
+        go(backend, run)
+
+    def test_a_long_stream_that_breaks_stores_nothing(self, backend: Backend) -> None:
+        async def broken() -> AsyncIterator[bytes]:
+            for _ in range(40):
+                yield bytes(PIECE_BYTES)
+            raise ConnectionError
+
+        async def run() -> None:
+            with pytest.raises(ConnectionError):
+                await backend.put(broken())
+            assert await keys(backend) == []
+            assert await backend.sweep_temporaries(-60) == 0
+
+        go(backend, run)
 
     def test_a_cancelled_put_stores_nothing(self, backend: Backend) -> None:
         async def endless() -> AsyncIterator[bytes]:
@@ -174,7 +215,7 @@ class BackendContract:
             assert await keys(backend) == []
             assert await backend.sweep_temporaries(-60) == 0
 
-        anyio.run(run)
+        go(backend, run)
 
     def test_what_is_deleted_is_gone_and_deleting_it_again_is_good(self, backend: Backend) -> None:
         async def run() -> None:
@@ -188,7 +229,7 @@ class BackendContract:
                 await backend.compose(plan, stream())
             assert await keys(backend) == []
 
-        anyio.run(run)
+        go(backend, run)
 
     def test_a_shorter_blob_is_never_read(
         self, backend: Backend, damage: Callable[[str], None]
@@ -202,14 +243,14 @@ class BackendContract:
             with pytest.raises(Corrupt):
                 await backend.compose(plan, stream())
 
-        anyio.run(run)
+        go(backend, run)
 
     def test_all_keys_are_listed(self, backend: Backend) -> None:
         async def run() -> None:
             stored = {(await backend.put(stream(bytes([n])))).key for n in range(20)}
             assert set(await keys(backend)) == stored
 
-        anyio.run(run)
+        go(backend, run)
 
     def test_many_calls_at_once_do_not_mix(self, backend: Backend) -> None:
         async def one(number: int) -> None:
@@ -222,4 +263,115 @@ class BackendContract:
                 for number in range(12):
                     group.start_soon(one, number)
 
-        anyio.run(run)
+        go(backend, run)
+
+    def test_a_long_blob_is_read_as_it_was_put(self, backend: Backend) -> None:
+        async def run() -> None:
+            data = os.urandom(3 * HASHED_BYTES + 5)
+            stored = await backend.put(in_pieces(data))
+            assert stored.sha256 == hashlib.sha256(data).hexdigest()
+            check_pieces(stored, data)
+            assert await whole(backend, stored) == data
+            middle = 2 * HASHED_BYTES
+            assert (
+                await part(backend, stored, middle - 9, middle + 9) == data[middle - 9 : middle + 9]
+            )
+
+        go(backend, run)
+
+    def test_a_long_composition_is_base_zeros_and_payload(self, backend: Backend) -> None:
+        async def run() -> None:
+            old = os.urandom(4 * HASHED_BYTES + 100)
+            content, base = bytearray(old), await backend.put(in_pieces(old))
+            edits = [
+                (len(old), 3 * HASHED_BYTES + 10, b"x"),
+                (len(old), 0, b"begin"),
+                (len(old), HASHED_BYTES - 2, b"border"),
+                (5 * HASHED_BYTES, 5 * HASHED_BYTES - 4, b"tail"),
+                (3 * HASHED_BYTES + 7, 0, b""),
+            ]
+            last = base
+            for length, offset, payload in edits:
+                content = content[:length] + bytes(max(length - len(content), 0))
+                content[offset : offset + len(payload)] = payload
+                plan = Composition(
+                    length=length,
+                    base=last.key,
+                    base_size=last.size,
+                    extents=[(offset, len(payload))] if payload else [],
+                    base_sha256=last.sha256,
+                    base_pieces=last.pieces,
+                )
+                last = await backend.compose(plan, stream(payload))
+                assert last.size == length
+                check_pieces(last, content)
+                assert await whole(backend, last) == content
+            assert await whole(backend, base) == old
+            await backend.delete(base.key)
+            await backend.sweep_temporaries(-60)
+            assert await whole(backend, last) == content
+
+        go(backend, run)
+
+    def test_equal_compositions_have_equal_hashes(self, backend: Backend) -> None:
+        async def run() -> None:
+            old = os.urandom(3 * HASHED_BYTES)
+            base = await backend.put(in_pieces(old))
+
+            async def edited(byte: bytes) -> Stored:
+                plan = Composition(
+                    len(old), base.key, len(old), [(5, 1)], "", base.sha256, base.pieces
+                )
+                return await backend.compose(plan, stream(byte))
+
+            other = bytes([old[5] ^ 1])
+            assert (await edited(old[5:6])).sha256 == base.sha256
+            assert (await edited(other)).sha256 == (await edited(other)).sha256 != base.sha256
+
+        go(backend, run)
+
+    def test_a_copy_outlives_its_original(self, backend: Backend) -> None:
+        async def run() -> None:
+            for size in (0, 10, 3 * HASHED_BYTES):
+                data = os.urandom(size)
+                one = await backend.put(in_pieces(data))
+                two = await backend.copy(one.key, size, sha256=one.sha256, pieces=one.pieces)
+                await backend.delete(one.key)
+                await backend.sweep_temporaries(-60)
+                assert await whole(backend, two) == data
+
+        go(backend, run)
+
+    def test_a_base_that_was_damaged_is_never_copied_into_new_hashes(
+        self, backend: Backend, damage: Callable[[str], None]
+    ) -> None:
+        async def run() -> None:
+            data = os.urandom(3 * HASHED_BYTES)
+            base = await backend.put(in_pieces(data))
+            damage(base.key)
+            plan = Composition(len(data), base.key, len(data), [(5, 1)], "", base.sha256)
+            with pytest.raises(Corrupt):
+                await backend.compose(plan, stream(b"x"))
+
+        go(backend, run)
+
+    def test_whoever_has_a_signed_url_reads_the_blob(self, backend: Backend) -> None:
+        async def run() -> None:
+            stored = await backend.put(stream(b"signed"))
+            url = await backend.presign(stored.key, 60)
+            if url is None:
+                assert backend.name == "local"
+                return
+            async with httpx.AsyncClient(trust_env=False) as client:
+                assert (await client.get(url)).content == b"signed"
+                other = url.replace(stored.key, "0" * 32)
+                assert (await client.get(other)).status_code in (401, 403)
+
+        go(backend, run)
+
+    def test_it_answers_for_its_space(self, backend: Backend) -> None:
+        async def run() -> None:
+            space = await backend.space()
+            assert space.free is None or space.free > 0
+
+        go(backend, run)

@@ -31,6 +31,7 @@ class Home:
 
     path: Path
     environment: dict[str, str] = field(init=False)
+    command: list[str] = field(default_factory=lambda: list(COMMAND))
 
     def __post_init__(self) -> None:
         self.environment = clean_environment(self.path)

@@ -1,6 +1,7 @@
 """A real service in a process of its own, for the length of a test."""
 
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -10,22 +11,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rengafs.client.connection import Endpoint
 from rengafs.service.run import ServeOptions
 from rengafs.service.tokens import create_token
 
 _PROGRAM = """
-import logging, sys
-from pathlib import Path
+import functools, logging, pickle, sys
 from rengafs.protocol.errors import SetupError
-from rengafs.service.run import ServeOptions, serve
+from rengafs.service.run import serve
 
-logging.basicConfig(level=logging.INFO, stream=sys.stderr)
-listen, data, lock, catalog = sys.argv[1:]
-options = ServeOptions(listen, Path(data), catalog, users_lock=Path(lock) if lock else None)
+logs = functools.partial(logging.basicConfig, level=logging.INFO)
+logs()
 try:
-    serve(options, ready=lambda address: print(address, flush=True))
+    options = pickle.loads(bytes.fromhex(sys.argv[1]))
+    serve(options, ready=lambda address: print(address, flush=True), logs=logs)
 except SetupError as error:
     print(f"SetupError: {error}", flush=True)
     sys.exit(1)
@@ -80,6 +81,7 @@ def running_service(
     users_lock: Path | None = None,
     token: str = "",
     catalog: str = "",
+    **more: Any,
 ) -> Iterator[RunningService]:
     """Give a running service.
 
@@ -87,13 +89,14 @@ def running_service(
     :param listen: a Unix socket of its own unless given; ``127.0.0.1:0`` for a free port.
     :param token: one that the data has already; else one is made.
     :param catalog: the URL of one elsewhere than in the data.
+    :param more: of `ServeOptions`.
     """
     # Not below pytest's directories: the path of a Unix socket has at most 107 bytes.
     own = Path(tempfile.mkdtemp(prefix="rengafs-test-"))
     data = data or own / "data"
     log = own / "log"
     token = token or create_token(ServeOptions("", data, catalog), "tester")
-    process = start(listen or f"unix:{own / 'socket'}", data, log, users_lock, catalog)
+    process = start(listen or f"unix:{own / 'socket'}", data, log, users_lock, catalog, **more)
     try:
         assert process.stdout is not None
         address = process.stdout.readline().decode().strip()
@@ -106,10 +109,16 @@ def running_service(
 
 
 def start(
-    listen: str, data: Path, log: Path, users_lock: Path | None = None, catalog: str = ""
+    listen: str,
+    data: Path,
+    log: Path,
+    users_lock: Path | None = None,
+    catalog: str = "",
+    **more: Any,
 ) -> "subprocess.Popen[bytes]":
     """Start a service; the first line of its output is the address, or ``SetupError: …``."""
-    command = [sys.executable, "-c", _PROGRAM, listen, str(data), str(users_lock or ""), catalog]
+    options = ServeOptions(listen, data, catalog, users_lock=users_lock, **more)
+    command = [sys.executable, "-c", _PROGRAM, pickle.dumps(options).hex()]
     with log.open("ab") as errors:
         return subprocess.Popen(
             command,

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from rengafs.catalog import stock
+from rengafs.catalog import saving, stock
 from rengafs.catalog.calls.transactions import Transactions
-from rengafs.catalog.values import ADMIN
+from rengafs.catalog.values import ADMIN, Content
 
 
 class Blobs(Transactions):
@@ -24,6 +24,11 @@ class Blobs(Transactions):
         """Return versions whose bytes a blob holds."""
         with self._database.read() as connection:
             return stock.versions_of(connection, blob)
+
+    def with_pieces(self, content: Content) -> Content:
+        """Return *content* with the hashes of its blob's pieces."""
+        with self._database.read() as connection:
+            return saving.with_pieces(connection, content)
 
     def sums_agree(self) -> bool:
         """Whether the running sums are what is counted."""

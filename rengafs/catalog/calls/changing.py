@@ -21,23 +21,44 @@ class Changes(Transactions):
     def prepare_commit(self, actor: Actor, operation: Commit) -> Base | Outcome:
         """Return what a commit is composed from; or what it came to when it was tried first.
 
-        Raises `NotFound`, `IsADirectory`, `BadRequest`.
+        Raises `NotFound`, `IsADirectory`, `BadRequest`, `QuotaExceeded`.
         """
         with self._database.read() as connection:
             before = applying.find_receipt(connection, actor.user, operation.key)
             if before is not None:
                 return before
             membership.permit_operation(connection, actor, operation)
+            saving.refuse_too_much(connection, operation)
             base = None if operation.whole else operation.base
             return saving.find_base(connection, operation.node, base)
 
+    def prepare_first_commit(self, actor: Actor, operation: Commit, parent: int) -> Base | Outcome:
+        """Return the same for a file that is about to be made in the directory *parent*.
+
+        Raises `NotFound`.
+        """
+        with self._database.read() as connection:
+            before = applying.find_receipt(connection, actor.user, operation.key)
+            if before is not None:
+                return before
+            return saving.find_first_base(connection, parent)
+
+    def reserve(self, actor: Actor, count: int) -> int:
+        """Take *count* ids for files that are made later; return the first."""
+        with self._write(actor) as w:
+            return w.reserve(count)
+
     def apply(self, actor: Actor, staged: Sequence[Staged], *, atomic: bool = False) -> Applied:
         """Carry out operations in order; see `applying`."""
-        with self._write(actor) as w:
-            run = applying.apply_all if atomic else applying.apply_each
-            outcomes = run(w, staged)
-            self._sweep_receipts(w)
-        return Applied(outcomes, w.adopted, w.last)
+        # A single operation needs no savepoint of its own.
+        run = applying.apply_all if atomic or len(staged) == 1 else applying.apply_each
+        try:
+            with self._write(actor) as w:
+                outcomes = run(w, staged)
+                self._sweep_receipts(w)
+        except applying.Undone as undone:
+            return Applied(undone.outcomes, frozenset())
+        return Applied(outcomes, w.adopted)
 
     def _sweep_receipts(self, w: Writer) -> None:
         if time.monotonic() - self._swept > RECEIPT_SWEEP_SECONDS:

@@ -16,6 +16,16 @@ class Users(Transactions):
         with self._database.read() as connection:
             return access.find_holder(connection, token, self._clock_ns() // 1_000_000)
 
+    def find_person(self, issuer: str, subject: str) -> TokenHolder | None:
+        """Return whom an issuer means by *subject*; None: nobody who was here before."""
+        with self._database.read() as connection:
+            return access.find_identity(connection, issuer, subject)
+
+    def add_person(self, issuer: str, subject: str, name: str) -> TokenHolder:
+        """Make a user for an issuer's *subject*, called *name* if nobody is."""
+        with self._write(ADMIN) as w:
+            return access.add_identity(w, issuer, subject, name)
+
     def add_token(
         self,
         name: str,
@@ -54,9 +64,16 @@ class Users(Transactions):
             for number in numbers:
                 membership.permit(connection, user, number, role, what)
 
+    def permit_grant(self, user: int, token: int, file: int, role: Role) -> None:
+        """Raise unless a grant's user still has *role* where a file stands, and the token."""
+        with self._database.read() as connection:
+            access.refuse_revoked(connection, token)
+            if not access.may_everything(connection, user):
+                membership.permit(connection, user, file, role, "file")
+
     def permit_name(self, user: int, name: str, role: Role, at: int | None = None) -> None:
         """The same for the bucket of a shown name."""
-        with self._database.read() as connection:
+        with self._database.seen_by(user).read() as connection:
             then = places.check_at(connection, at)
             membership.permit_name(connection, user, name, role, then)
 

@@ -1,6 +1,6 @@
 """The tree, now and then, and the feed of its changes: calls that change nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from rengafs.catalog import (
     comparing,
@@ -15,7 +15,7 @@ from rengafs.catalog import (
 )
 from rengafs.catalog.calls.transactions import Transactions
 from rengafs.catalog.values import Content
-from rengafs.protocol.errors import NotFound
+from rengafs.protocol.errors import NotFound, Pruned, RengafsError
 from rengafs.protocol.names import from_wire
 from rengafs.protocol.records import (
     Change,
@@ -95,15 +95,18 @@ class Views(Transactions):
             then, later = (places.check_at(connection, at) for at in (before, after))
             return comparing.compare(connection, path, then, later)
 
-    def log(self, path: str, *, before: int = 0, limit: int = 1000) -> Log:
-        """Return what happened to a path and below it, newest first. Raises `NotFound`."""
-        with self._database.read() as connection:
-            return logbook.log_of(connection, path, before=before, limit=limit)
+    def log(self, path: str, *, before: int = 0, limit: int = 1000, user: int | None = None) -> Log:
+        """Return what happened to a path and below it, newest first, as a user may see it.
 
-    def last_there(self, path: str) -> Moment:
+        Raises `NotFound`.
+        """
+        with self._database.read() as connection:
+            return logbook.log_of(connection, path, before=before, limit=limit, user=user)
+
+    def last_there(self, path: str, user: int | None = None) -> Moment:
         """Return when a deleted path was whole last. Raises `NotFound`, `BadRequest`."""
         with self._database.read() as connection:
-            return lasting.last_there(connection, path)
+            return lasting.last_there(connection, path, user)
 
     def labels(self, node: int) -> list[Label]:
         """Return the labels of the bucket where a node stands. Raises `NotFound`."""
@@ -125,14 +128,14 @@ class Views(Transactions):
         with self._database.read() as connection:
             return saving.get_content(connection, number)
 
-    def contents(self, numbers: Sequence[int]) -> dict[int, Content | NotFound]:
-        """Return where the bytes of many versions lie."""
-        found: dict[int, Content | NotFound] = {}
+    def contents(self, numbers: Sequence[int]) -> dict[int, Content | RengafsError]:
+        """Return where the bytes of many versions lie, or why they do not."""
+        found: dict[int, Content | RengafsError] = {}
         with self._database.read() as connection:
             for number in numbers:
                 try:
                     found[number] = saving.get_content(connection, number)
-                except NotFound as error:
+                except (NotFound, Pruned) as error:
                     found[number] = error
         return found
 
@@ -151,7 +154,7 @@ class Views(Transactions):
         with self._database.read() as connection:
             return feed.change_at(connection, at_ms)
 
-    def usage(self) -> Usage:
-        """Return the running sums."""
+    def usage(self, buckets: Collection[int] | None = None) -> Usage:
+        """Return the running sums of some buckets; None: of all."""
         with self._database.read() as connection:
-            return feed.usage(connection)
+            return feed.usage(connection, buckets)

@@ -1,4 +1,7 @@
-"""``rengafs bucket``: who may do what in a bucket. Works on the service's data directly."""
+"""``rengafs bucket``: what holds for a whole bucket: who may do what, how much, for how long.
+
+Most of it works on the service's data directly, ``retention`` over the service.
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -6,9 +9,12 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from rengafs.cli import output
-from rengafs.cli.exits import Exit, epilog
-from rengafs.cli.options import debug_option
+from rengafs.cli.asking import asking_of_bucket, json_option, service_options
+from rengafs.cli.exits import Exit, epilog, refuse
+from rengafs.cli.options import debug_option, size
 from rengafs.cli.servicedata import data_options, serve_options
+from rengafs.client import calls
+from rengafs.protocol.operations import SetRetention
 
 if TYPE_CHECKING:
     from rengafs.catalog.values import Role
@@ -38,11 +44,13 @@ def list_(data: Path | None, catalog: str, as_json: bool) -> None:
         output.as_json(buckets)
         return
     output.table(
-        ["id", "bucket", "members"],
+        ["id", "bucket", "bytes", "quota", "members"],
         [
             [
                 str(bucket.bucket),
                 bucket.name,
+                str(bucket.all_bytes),
+                "" if bucket.quota_bytes is None else str(bucket.quota_bytes),
                 ", ".join(f"{name} ({role})" for name, role in bucket.members.items()),
             ]
             for bucket in buckets
@@ -83,3 +91,137 @@ def revoke(bucket: str, user: str, data: Path | None, catalog: str) -> None:
     from rengafs.service.sharing import set_role
 
     set_role(serve_options(data, catalog), bucket, user, None)
+
+
+@command.command(epilog=EPILOG)
+@click.argument("bucket")
+@click.argument("limit", metavar="SIZE|none")
+@data_options
+@debug_option
+def quota(bucket: str, limit: str, data: Path | None, catalog: str) -> None:
+    """Let BUCKET hold at most SIZE (like 512M or 10G), past versions included.
+
+    What it holds stays, even if it is more already; saving more fails with "disk quota
+    exceeded" until there is room again.
+
+    \b
+      rengafs bucket quota experiments 10G --data /srv/buckets
+      rengafs bucket quota experiments none --data /srv/buckets
+    """
+    from rengafs.service.sharing import set_quota
+
+    set_quota(serve_options(data, catalog), bucket, None if limit == "none" else size(limit))
+
+
+@command.command(epilog=epilog(Exit.UNREACHABLE, Exit.REFUSED, Exit.NOT_MOUNTED))
+@click.argument("bucket")
+@click.argument("rule", required=False)
+@service_options
+@json_option
+@debug_option
+def retention(
+    bucket: str, rule: str | None, endpoint: str | None, token_file: Path | None, as_json: bool
+) -> None:
+    """Say how much of its past BUCKET keeps, or show it. Without a rule, it keeps everything.
+
+    RULE names which saves stay: all, daily, weekly, monthly or yearly ones, each for so
+    many days, weeks, months or years back from now, the last also for ever. What is
+    current, labelled, open or pinned stays in any case, and what was current a day ago.
+    Nothing goes before rengafs prune. Only an owner may set it. BUCKET is a directory of a
+    mount, or the name of a bucket of a service.
+
+    \b
+      rengafs bucket retention ~/buckets/data "all for 30 days, daily for a year, monthly"
+      rengafs bucket retention ~/buckets/data
+      rengafs bucket retention ~/buckets/data all
+    """
+    with asking_of_bucket(bucket, endpoint, token_file) as (service, entry):
+        assert entry is not None
+        if rule is not None:
+            operation = SetRetention(bucket=entry.node.id, rule=rule)
+            service.run(calls.apply_one(operation, client=service.client))
+        told = service.run(calls.retention(entry.node.id))
+    if as_json:
+        output.as_json(told)
+    else:
+        output.line(f"{entry.name} keeps: {told.rule}")
+
+
+@command.command(epilog=epilog(Exit.REFUSED, Exit.UNREACHABLE))
+@click.argument("bucket")
+@click.argument("backend")
+@data_options
+@debug_option
+def move(bucket: str, backend: str, data: Path | None, catalog: str) -> None:
+    """Move the bytes of BUCKET to BACKEND, its past included.
+
+    Safe while the service runs and the bucket is in use; each blob is compared with its hash.
+    If it is interrupted, the same command goes on.
+
+    \b
+      rengafs bucket move experiments s3-archive --data /srv/buckets
+    """
+    from rengafs.service.storage import move_bucket
+
+    moved = move_bucket(
+        serve_options(data, catalog),
+        bucket,
+        backend,
+        lambda so_far: output.aside(f"{so_far.blobs} blobs, {so_far.size} bytes"),
+    )
+    output.line(f"moved {moved.blobs} blobs of {moved.size} bytes to {backend}")
+    if moved.failed:
+        raise refuse(
+            Exit.FAILED, f"{moved.failed} blobs are lost or damaged; see rengafs check --contents"
+        )
+
+
+@command.command(epilog=epilog(Exit.REFUSED, Exit.UNREACHABLE))
+@click.argument("backend")
+@click.argument("container")
+@click.option("--name", metavar="NAME", help="Of the new bucket. [default: the container's]")
+@click.option("--owner", metavar="USER", default="", help="Who owns the new bucket.")
+@data_options
+@debug_option
+def adopt(
+    backend: str, container: str, name: str | None, owner: str, data: Path | None, catalog: str
+) -> None:
+    """Show CONTAINER, a container or bucket of BACKEND's store, as a bucket.
+
+    Its objects become files, and where the store keeps versions, these become their history.
+    No byte is copied; what is saved in the bucket goes to the backend, not to CONTAINER.
+
+    \b
+      rengafs bucket adopt swift-zurich measurements --owner ann --data /srv/buckets
+    """
+    from rengafs.service.storage import adopt_container
+
+    taken = adopt_container(
+        serve_options(data, catalog),
+        backend,
+        container,
+        name=name or container,
+        owner=owner,
+        told=lambda so_far: output.aside(f"{so_far.objects} objects"),
+    )
+    output.line(f"{name or container}: {taken.objects} objects, {taken.versions} versions")
+
+
+@command.command(epilog=epilog(Exit.REFUSED, Exit.UNREACHABLE))
+@click.argument("bucket")
+@data_options
+@debug_option
+def refresh(bucket: str, data: Path | None, catalog: str) -> None:
+    """Take over what others changed in the container that BUCKET shows.
+
+    \b
+      rengafs bucket refresh measurements --data /srv/buckets
+    """
+    from rengafs.service.storage import refresh_bucket
+
+    taken = refresh_bucket(
+        serve_options(data, catalog),
+        bucket,
+        lambda so_far: output.aside(f"{so_far.objects} objects"),
+    )
+    output.line(f"{taken.objects} objects: {taken.versions} new versions, {taken.deleted} deleted")

@@ -7,6 +7,7 @@ import msgspec
 
 from rengafs.cli import output
 from rengafs.cli.asking import asking, json_option, service_options
+from rengafs.cli.completing import complete_path
 from rengafs.cli.exits import Exit, epilog, refuse
 from rengafs.cli.options import debug_option
 from rengafs.client import calls
@@ -24,8 +25,8 @@ class Cloned(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @click.command(epilog=epilog(Exit.UNREACHABLE, Exit.REFUSED, Exit.NOT_MOUNTED))
-@click.argument("source", metavar="SRC[@MOMENT]")
-@click.argument("target", metavar="DST")
+@click.argument("source", metavar="SRC[@MOMENT]", shell_complete=complete_path)
+@click.argument("target", metavar="DST", shell_complete=complete_path)
 @service_options
 @json_option
 @debug_option

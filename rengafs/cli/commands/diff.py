@@ -9,6 +9,7 @@ import click
 
 from rengafs.cli import output
 from rengafs.cli.asking import Service, Target, asking, json_option, service_options
+from rengafs.cli.completing import complete_path
 from rengafs.cli.exits import Exit, epilog, refuse
 from rengafs.cli.options import debug_option
 from rengafs.client import calls
@@ -20,7 +21,7 @@ MAX_TEXT = 16 << 20
 
 
 @click.command(epilog=epilog(Exit.UNREACHABLE, Exit.REFUSED, Exit.NOT_MOUNTED))
-@click.argument("path", metavar="PATH[@A]")
+@click.argument("path", metavar="PATH[@A]", shell_complete=complete_path)
 @click.argument("until", metavar="[@B]", required=False)
 @service_options
 @json_option

@@ -7,7 +7,11 @@ import click
 from rengafs.cli import output
 from rengafs.cli.exits import epilog
 
-PAGES = {"semantics": ("rengafs.fs", "SEMANTICS.md")}
+PAGES = {
+    "dashboard": ("rengafs.fs", "dashboard.json"),
+    "recipes": ("rengafs.cli", "RECIPES.md"),
+    "semantics": ("rengafs.fs", "SEMANTICS.md"),
+}
 """Topic → package and file."""
 
 
@@ -15,10 +19,12 @@ PAGES = {"semantics": ("rengafs.fs", "SEMANTICS.md")}
 @click.argument("topic", metavar="[TOPIC]", type=click.Choice(sorted(PAGES)), required=False)
 @click.pass_context
 def command(ctx: click.Context, topic: str | None) -> None:
-    """Print a page: semantics says what tools may rely on in a mount.
+    """Print a page: what tools may rely on in a mount, recipes, a dashboard for Grafana.
 
     \b
       rengafs help semantics | less
+      rengafs help recipes | less
+      rengafs help dashboard > rengafs.json
     """
     if topic is None:
         assert ctx.parent is not None, "a command of the group"

@@ -9,8 +9,10 @@ import msgspec
 
 from rengafs.cli import output
 from rengafs.cli.asking import Service, asking, json_option, service_options
+from rengafs.cli.completing import complete_path
 from rengafs.cli.exits import Exit, epilog, refuse
 from rengafs.cli.options import debug_option, size
+from rengafs.cli.transfers import transfer
 from rengafs.client import calls
 from rengafs.protocol.errors import IsADirectory, UnexpectedAnswer, from_problem
 from rengafs.protocol.operations import MakeFile, Unlink
@@ -19,7 +21,7 @@ from rengafs.protocol.records import Entry, ImportProgress, Kind, Node, Version
 
 @click.command(epilog=epilog(Exit.UNREACHABLE, Exit.REFUSED, Exit.NOT_MOUNTED, Exit.NO_SPACE))
 @click.argument("url")
-@click.argument("path")
+@click.argument("path", shell_complete=complete_path)
 @click.option("--max-size", type=size, default="10G", show_default=True, help="Refuse more.")
 @service_options
 @json_option
@@ -79,13 +81,13 @@ def _import(service: Service, url: str, goal: str, there: Entry | None, max_byte
 
 
 def _fetch(service: Service, file: Node, url: str, max_bytes: int) -> Version:
-    for progress in _progress(service, file, url, max_bytes):
-        if progress.problem is not None:
-            raise from_problem(progress.problem)
-        if progress.version is not None:
-            return progress.version
-        of = "" if progress.total is None else f" of {progress.total}"
-        output.aside(f"{progress.done}{of} bytes")
+    with transfer("importing") as tell:
+        for progress in _progress(service, file, url, max_bytes):
+            if progress.problem is not None:
+                raise from_problem(progress.problem)
+            if progress.version is not None:
+                return progress.version
+            tell(progress.done, progress.total)
     raise UnexpectedAnswer("the service has not said what became of the import")
 
 

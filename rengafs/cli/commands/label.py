@@ -6,6 +6,7 @@ import click
 
 from rengafs.cli import output
 from rengafs.cli.asking import asking, json_option, service_options
+from rengafs.cli.completing import complete_path
 from rengafs.cli.exits import Exit, epilog, refuse
 from rengafs.cli.options import debug_option
 from rengafs.client import calls
@@ -14,7 +15,7 @@ from rengafs.protocol.records import Label
 
 
 @click.command(epilog=epilog(Exit.UNREACHABLE, Exit.REFUSED, Exit.NOT_MOUNTED))
-@click.argument("bucket")
+@click.argument("bucket", shell_complete=complete_path)
 @click.argument("name", required=False)
 @click.argument("moment", required=False)
 @click.option("--list", "listing", is_flag=True, help="List the bucket's labels.")

@@ -6,6 +6,7 @@ import click
 
 from rengafs.cli import output
 from rengafs.cli.asking import asking, json_option, service_options
+from rengafs.cli.completing import complete_path
 from rengafs.cli.exits import Exit, epilog
 from rengafs.cli.options import debug_option
 from rengafs.client import calls
@@ -15,7 +16,7 @@ PAGE = 1000
 
 
 @click.command(epilog=epilog(Exit.UNREACHABLE, Exit.REFUSED, Exit.NOT_MOUNTED))
-@click.argument("path")
+@click.argument("path", shell_complete=complete_path)
 @click.option(
     "-n", "--limit", type=click.IntRange(1), default=100, show_default=True, help="At the most."
 )
@@ -64,6 +65,11 @@ def command(
 
 
 def _described(entry: LogEntry) -> str:
+    if entry.what == "retention":
+        return f"{entry.path}: {entry.label}"
+    if entry.what == "pruned":
+        return f"{entry.path}: {entry.pruned} versions"
     if entry.label:
         return f"{entry.path} @{entry.label}"
-    return f"{entry.source} -> {entry.path}" if entry.source else entry.path
+    path = f"{entry.source} -> {entry.path}" if entry.source else entry.path
+    return f"{path} (pruned)" if entry.pruned else path

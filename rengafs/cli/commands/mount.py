@@ -13,14 +13,17 @@ from typing import Any
 import click
 
 from rengafs.cli import checks, detached, output
-from rengafs.cli.address import ENDPOINT_VARIABLE, TOKEN_VARIABLE, service_of
+from rengafs.cli.address import current_settings, meant, service_of
+from rengafs.cli.completing import complete_endpoint
 from rengafs.cli.exits import Exit, epilog, refuse
 from rengafs.cli.lockfiles import read_lock
 from rengafs.cli.mounttable import SUBTYPE
-from rengafs.cli.options import PATH, debug_option, octal, size
+from rengafs.cli.options import PATH, debug_option, host_and_port, octal, size
 from rengafs.cli.paths import Paths, find_paths
-from rengafs.cli.records import MountRecord, not_committed, recorded
+from rengafs.cli.records import MountRecord, Recorded, not_committed, recorded
 from rengafs.cli.session import Session
+from rengafs.client.access.settings import EMBEDDED
+from rengafs.client.access.tokens import ENDPOINT_VARIABLE, TOKEN_VARIABLE
 from rengafs.client.connection import Endpoint
 
 START_SECONDS = 90.0
@@ -32,7 +35,7 @@ class Asked:
     """What the command line asked for."""
 
     mountpoint: Path
-    endpoint: str | None
+    endpoint: str
     token_file: Path | None
     backend: str
     allow_other: bool
@@ -44,6 +47,11 @@ class Asked:
     cache_size: int
     patience: float
     show_versions: bool
+    metrics: str
+    write_back: bool
+    unsent_limit: int
+    unsent_age: float
+    drain_timeout: float
     lock: Path | None
 
 
@@ -53,17 +61,18 @@ class Asked:
 @click.argument("mountpoint", metavar="DIR", type=PATH)
 @click.option(
     "--endpoint",
-    envvar=ENDPOINT_VARIABLE,
-    show_envvar=True,
-    metavar="URL",
-    help="A service elsewhere: https://HOST, http://HOST:PORT or unix:PATH. "
-    "Without one, the embedded service is started.",
+    metavar="URL|NAME",
+    shell_complete=complete_endpoint,
+    help="A service elsewhere: https://HOST, http://HOST:PORT, unix:PATH, a name of the "
+    f"configuration, or embedded. [default: {ENDPOINT_VARIABLE}; else that of the "
+    "configuration; else the embedded one, which is started]",
 )
 @click.option(
     "--token-file",
     type=PATH,
     metavar="FILE",
-    help=f"Where the token for URL is, if not in the variable {TOKEN_VARIABLE}.",
+    help=f"Where the token for URL is. [default: {TOKEN_VARIABLE}, the configuration, or that "
+    "of rengafs login]",
 )
 @click.option("--backend", default="", metavar="NAME", help="Where the blobs of new buckets lie.")
 @click.option("--foreground", is_flag=True, help="Stay, and end when unmounted or on Ctrl-C.")
@@ -83,6 +92,43 @@ class Asked:
     show_default=True,
     metavar="SECONDS",
     help="How long a tool waits for an unreachable service, before it gets an I/O error.",
+)
+@click.option(
+    "--write-back",
+    is_flag=True,
+    help="Let close return when the bytes are safe on the local disk; they are sent in the "
+    "background, also after a crash. fsync waits for the service.",
+)
+@click.option(
+    "--unsent-limit",
+    type=size,
+    default="1G",
+    show_default=True,
+    help="With --write-back: writers wait while more is to be sent.",
+)
+@click.option(
+    "--unsent-age",
+    type=click.FloatRange(min=0),
+    default=3600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="With --write-back: writers wait while something is to be sent for longer.",
+)
+@click.option(
+    "--drain-timeout",
+    type=click.FloatRange(min=0),
+    default=50.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="With --write-back: how long the end of the mount waits for what is to be sent. "
+    "The rest is kept, and sent by the next mount.",
+)
+@click.option(
+    "--metrics",
+    metavar="HOST:PORT",
+    default="",
+    help="Tell Prometheus there what the mount does: requests and their times, the cache, "
+    "unsent bytes, the feed; no names.",
 )
 @click.option("--show-versions", is_flag=True, help="List .versions in every directory.")
 @click.option(
@@ -126,10 +172,9 @@ def _asked(**options: Any) -> Asked:
     for name in ("token_file", "cache_dir", "lock"):
         if options[name] is not None:
             options[name] = options[name].absolute()
-    endpoint = options["endpoint"]
-    if endpoint and endpoint.startswith("unix:"):
-        options["endpoint"] = f"unix:{Path(endpoint.removeprefix('unix:')).absolute()}"
-    options["endpoint"] = options["endpoint"] or None
+    options["endpoint"] = meant(options["endpoint"], os.environ, current_settings()).name
+    if options["metrics"]:
+        host_and_port(options["metrics"])
     options["uid"] = os.getuid() if options["uid"] is None else options["uid"]
     options["gid"] = os.getgid() if options["gid"] is None else options["gid"]
     return Asked(**options)
@@ -138,12 +183,14 @@ def _asked(**options: Any) -> Asked:
 def _arguments(asked: Asked) -> list[str]:
     """Return the arguments with which the process in the background is told the same."""
     arguments = ["--foreground", "--umask", f"{asked.umask:03o}"]
-    for name in ("endpoint", "token_file", "backend", "uid", "gid", "cache_dir", "lock"):
+    for name in ("endpoint", "token_file", "backend", "metrics", "uid", "gid", "cache_dir", "lock"):
         value = getattr(asked, name)
         if value not in (None, ""):
             arguments += [f"--{name.replace('_', '-')}", str(value)]
     arguments += ["--cache-size", str(asked.cache_size), "--patience", str(asked.patience)]
-    for name in ("allow_other", "read_only", "show_versions"):
+    for name in ("unsent_limit", "unsent_age", "drain_timeout"):
+        arguments += [f"--{name.replace('_', '-')}", str(getattr(asked, name))]
+    for name in ("allow_other", "read_only", "show_versions", "write_back"):
         if getattr(asked, name):
             arguments.append(f"--{name.replace('_', '-')}")
     return [*arguments, "--", str(asked.mountpoint)]
@@ -166,26 +213,37 @@ def _mount(session: Session, asked: Asked, paths: Paths) -> None:
         checks.check_mountpoint(asked.mountpoint)
         with service_of(paths, asked.endpoint, asked.token_file, os.environ) as endpoint:
             held.tell(endpoint.address)
-            lost = _run(session, asked, paths, endpoint)
+            lost = _run(session, asked, paths, endpoint, held)
             if lost:
                 held.leave_word(lost)
                 raise not_committed(asked.mountpoint, lost)
 
 
-def _run(session: Session, asked: Asked, paths: Paths, endpoint: Endpoint) -> list[str]:
+def _source(endpoint: str) -> str:
+    """Return what the list of mounts shows as the device: what fstab names, so that it matches."""
+    return endpoint if endpoint != EMBEDDED and not set(", \\") & set(endpoint) else SUBTYPE
+
+
+def _run(
+    session: Session, asked: Asked, paths: Paths, endpoint: Endpoint, held: Recorded
+) -> list[str]:
     try:
         from rengafs.fs.mounting import MountOptions, run
+        from rengafs.fs.writes.writeback.outbox import Limits
+        from rengafs.fs.writes.writeback.running import WriteBackOptions
     except ImportError as error:
         if "libfuse3" not in str(error):
             raise
         raise refuse(
             Exit.NO_FUSE, f"libfuse3 can't be loaded ({error}); say: apt-get install fuse3"
         ) from None
+    limits = Limits(asked.unsent_limit, asked.unsent_age, patience_seconds=asked.patience)
+    write_back = WriteBackOptions(limits, asked.drain_timeout, held.tell_unsent)
     options = MountOptions(
         mountpoint=asked.mountpoint,
         endpoint=endpoint.address,
         token=endpoint.token,
-        source=SUBTYPE,
+        source=_source(asked.endpoint),
         backend=asked.backend,
         cache_directory=asked.cache_dir or paths.cache,
         cache_limit_bytes=asked.cache_size,
@@ -200,6 +258,8 @@ def _run(session: Session, asked: Asked, paths: Paths, endpoint: Endpoint) -> li
         mount_id=uuid.uuid4().hex,
         host=socket.gethostname(),
         recordings_directory=paths.recordings(asked.mountpoint),
+        write_back=write_back if asked.write_back else None,
+        metrics=host_and_port(asked.metrics) if asked.metrics else None,
         lock=None if asked.lock is None else read_lock(asked.lock),
     )
     return run(options, ready=lambda: session.notifier.ready(str(asked.mountpoint)))

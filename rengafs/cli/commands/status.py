@@ -1,4 +1,4 @@
-"""``rengafs status``: what of rengafs runs here, for this user."""
+"""``rengafs status``: what of rengafs runs here, for this user, and what is still to be sent."""
 
 import os
 from pathlib import Path
@@ -10,9 +10,19 @@ from rengafs.cli import output
 from rengafs.cli.embedded import Users, answers, listener, users_file
 from rengafs.cli.exits import epilog
 from rengafs.cli.mounttable import mounts
-from rengafs.cli.options import debug_option
+from rengafs.cli.options import PATH, debug_option
 from rengafs.cli.paths import Paths, find_paths
 from rengafs.cli.records import live_records
+from rengafs.cli.unsent import (
+    FileState,
+    Left,
+    report_of,
+    state_of,
+    tell_left,
+    tell_unsent,
+    what_is_left,
+)
+from rengafs.fs.writes.unsent import Report
 
 
 class MountStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +33,8 @@ class MountStatus(msgspec.Struct, frozen=True, kw_only=True):
     pid: int | None = None
     endpoint: str = ""
     since_ms: int | None = None
+    unsent: Report | None = None
+    """What it has yet to send, or was refused; None where it can't be asked."""
 
 
 class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,24 +51,45 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
     mounts: list[MountStatus]
     services: list[ServiceStatus]
+    left: list[Left]
+    """What mounts that have ended left: the next mount of the same service sends it."""
 
 
 @click.command(epilog=epilog())
+@click.argument("path", metavar="[PATH]", type=PATH, required=False)
+@click.option("--watch", is_flag=True, help="Show it anew every second, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @debug_option
-def command(as_json: bool) -> None:
-    """Show the mounts and embedded services that run here.
+def command(path: Path | None, watch: bool, as_json: bool) -> None:
+    """Show the mounts and embedded services that run here, and what is still to be sent.
+
+    With PATH, a file in a mount: whether the service has what was written to it.
 
     \b
       rengafs status
+      rengafs status ~/buckets/data/report.csv
+      rengafs status --watch
       rengafs status --json
     """
-    paths = find_paths()
-    status = Status(mounts=_mounts(paths), services=_services(paths))
-    if as_json:
-        output.as_json(status)
+    if path is not None:
+        state = FileState(path=str(path), state=state_of(path))
+        output.as_json(state) if as_json else output.line(f"{state.path}: {state.state}")
         return
-    if not status.mounts and not status.services:
+    paths = find_paths()
+    if watch and not as_json:
+        output.watch(lambda: _show(_status(paths)))
+    elif as_json:
+        output.as_json(_status(paths))
+    else:
+        _show(_status(paths))
+
+
+def _status(paths: Paths) -> Status:
+    return Status(mounts=_mounts(paths), services=_services(paths), left=what_is_left(paths.state))
+
+
+def _show(status: Status) -> None:
+    if not status.mounts and not status.services and not status.left:
         output.line("nothing of rengafs runs here")
     if status.mounts:
         output.table(
@@ -78,6 +111,10 @@ def command(as_json: bool) -> None:
             [[one.address, one.state, str(one.pid or ""), one.data] for one in status.services],
         )
 
+    for mount in status.mounts:
+        tell_unsent(mount.mountpoint, mount.unsent)
+    tell_left(status.left)
+
 
 def _mounts(paths: Paths) -> list[MountStatus]:
     attached = {str(mount.path) for mount in mounts() if mount.ours}
@@ -90,6 +127,7 @@ def _mounts(paths: Paths) -> list[MountStatus]:
                 pid=record.pid,
                 endpoint=record.endpoint,
                 since_ms=record.since_ms,
+                unsent=report_of(record.mountpoint) if record.mountpoint in attached else None,
             )
         )
         attached.discard(record.mountpoint)
@@ -98,7 +136,7 @@ def _mounts(paths: Paths) -> list[MountStatus]:
 
 def _without_record(mountpoint: str) -> MountStatus:
     try:
-        os.stat(mountpoint)
+        os.statvfs(mountpoint)  # not stat, which the kernel goes on answering from its cache
     except PermissionError:
         return MountStatus(mountpoint=mountpoint, state="another user's")
     except OSError:

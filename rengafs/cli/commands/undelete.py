@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from rengafs.cli.asking import asking, json_option, service_options
+from rengafs.cli.completing import complete_path
 from rengafs.cli.exits import Exit, epilog
 from rengafs.cli.options import debug_option
 from rengafs.cli.restoring import restore, show
@@ -12,7 +13,7 @@ from rengafs.client import calls
 
 
 @click.command(epilog=epilog(Exit.UNREACHABLE, Exit.REFUSED, Exit.NOT_MOUNTED))
-@click.argument("path")
+@click.argument("path", shell_complete=complete_path)
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 @service_options
 @json_option

@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping
 
+from rengafs.client.access.tokens import ENDPOINT_VARIABLE, TOKEN_VARIABLE
 from rengafs.client.connection import PATIENCE_SECONDS, Endpoint
 from rengafs.protocol.endpoints import EXECUTION_HEADER
 from rengafs.protocol.errors import SetupError
 
-ENDPOINT_VARIABLE = "RENGA_ENDPOINT"
-TOKEN_VARIABLE = "RENGA_ACCESS_TOKEN"
 EXECUTION_VARIABLE = "RENGA_VERTEX_ID"
 
 Token = str | Mapping[str, str | None] | None

@@ -1,0 +1,378 @@
+"""A backend over an object store: parts, hashes, tries, clearing up. Requests are a `Store`'s.
+
+A blob of up to one part is one request. A longer one is sent in parts, a few at a time, each
+tried again by itself, so that memory is flat whatever the length. A composition keeps the
+base's pieces that do not change: they are copied inside the store, and only the pieces around
+new bytes are sent (and, at the edges of what is new, fetched). See `pieces` for its hash.
+"""
+
+import asyncio
+import hashlib
+import logging
+import time
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Iterator
+from contextlib import aclosing
+from functools import partial
+
+import anyio
+import anyio.to_thread
+
+from rengafs.backends import pieces as hashed
+from rengafs.backends.base import (
+    HASHED_BYTES,
+    PIECE_BYTES,
+    Backend,
+    Composition,
+    Listed,
+    Space,
+    Stored,
+)
+from rengafs.backends.flights import Flights
+from rengafs.backends.foreign import Found, is_foreign
+from rengafs.backends.merging import Payload, merged, overlaps, whole
+from rengafs.backends.patience import Patience, resumed
+from rengafs.backends.store import Bytes, Part, Store, Upload
+from rengafs.protocol.errors import Corrupt, RengafsError, TooLarge
+
+WHOLE_BYTES = 16 << 20
+"""A composition of at most so many bytes is fetched and sent whole: its sha256 is known then."""
+AT_ONCE = 2
+"""Parts of one blob that are sent while the next one is gathered."""
+COPIES_AT_ONCE = 8
+PARTS_AT_ONCE = 6
+"""Parts that are sent at a time, of all blobs: each is in memory."""
+CLEAR_UP_SECONDS = 10.0
+
+log = logging.getLogger(__name__)
+
+
+class RemoteBackend(Backend):
+    """See the module."""
+
+    def __init__(self, name: str, store: Store, patience: Patience | None = None) -> None:
+        self.name = name
+        self._store = store
+        self._patience = patience or Patience()
+        self._sending = asyncio.Semaphore(PARTS_AT_ONCE)
+
+    async def put(self, stream: AsyncIterable[bytes]) -> Stored:
+        """Store a stream."""
+        sha256 = hashlib.sha256()
+        parts = _parts(stream, self._store.part_bytes)
+        first = await anext(parts)
+        await _update(sha256, first)
+        second = await anext(parts, None)
+        key = uuid.uuid4().hex
+        if second is None:
+            digests = await self._put_small(key, first)
+            size = sum(map(len, first))
+            return Stored(key, size, sha256.hexdigest(), digests if size > HASHED_BYTES else b"")
+        making = _Making(self._store, self._patience, self._sending, Upload(key))
+        async with making:
+            await making.send(first)
+            del first
+            while second is not None:
+                await _update(sha256, second)
+                await making.send(second)
+                second = await anext(parts, None)
+            size, digests = await making.finish()
+        return Stored(key, size, sha256.hexdigest(), digests)
+
+    async def _put_small(self, key: str, data: list[bytes]) -> bytes:
+        digests, md5 = await _hashed(data)
+        body = Bytes(data, md5)
+        try:
+            await self._patience.insist(lambda: self._store.put(key, body), f"the upload of {key}")
+        except BaseException:
+            # It may have arrived although its answer did not.
+            await _cleared_up(self._store.delete(key))
+            raise
+        return digests
+
+    async def compose(self, plan: Composition, payload: AsyncIterable[bytes]) -> Stored:
+        """Store what *plan* says; the base's pieces that stay are copied inside the store."""
+        bytes_ = Payload(plan, payload)
+        base = _Base(self, plan)
+        if plan.base is not None:
+            await self._patience.insist(
+                partial(self._store.check, plan.base, plan.base_size), f"a look at {plan.base}"
+            )
+        if not any(keep for keep, _, _ in _runs(plan)):
+            return await self.put(whole(plan, bytes_, base.read))
+        upload = Upload(uuid.uuid4().hex, base=plan.base, base_size=plan.base_size)
+        making = _Making(self._store, self._patience, self._sending, upload)
+        size = _part_size(plan.length, self._store)
+        async with making:
+            for keep, start, stop in _runs(plan):
+                if keep:
+                    await making.copy(start, stop, _digests(plan, start, stop))
+                    continue
+                for first in range(start, stop, size):
+                    last = min(first + size, stop)
+                    async for data in _parts(merged(plan, bytes_, base.read, first, last), size):
+                        await making.send(data)
+            await bytes_.finish()
+            length, digests = await making.finish()
+        return Stored(upload.key, length, _mark(plan, length, digests), digests)
+
+    async def read(
+        self, key: str, start: int, stop: int, *, size: int
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield a part of a blob."""
+        if start >= stop:
+            await self._store.check(key, size)
+            return
+        async with aclosing(self._store.get(key, start, stop, size)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    def steadily(self, key: str, start: int, stop: int, size: int) -> AsyncGenerator[bytes, None]:
+        """Yield a part of a blob; a break is mended by another try."""
+        return resumed(
+            self._patience,
+            lambda offset: self._store.get(key, offset, stop, size),
+            start,
+            stop,
+            f"the blob {key}",
+        )
+
+    async def delete(self, key: str) -> None:
+        """Remove a blob, if it is there; never what another program stored."""
+        if not is_foreign(key):
+            await self._store.delete(key)
+
+    async def list(self) -> AsyncIterator[Listed]:
+        """Yield all blobs."""
+        async for listed in self._store.list():
+            yield listed
+
+    async def space(self) -> Space:
+        """Return what the store says."""
+        return await self._store.space()
+
+    async def sweep_temporaries(self, older_than_seconds: float) -> int:
+        """Remove parts of uploads that never ended."""
+        return await self._store.sweep(time.time() - older_than_seconds)
+
+    async def presign(self, key: str, seconds: int) -> str | None:
+        """Return a URL that the store signed."""
+        return await self._store.presign(key, seconds)
+
+    async def others(self, container: str) -> AsyncIterator[Found]:
+        """Yield what other programs stored in a container."""
+        async for found in self._store.others(container):
+            yield found
+
+    async def aclose(self) -> None:
+        """Close connections."""
+        await self._store.aclose()
+
+
+class _Making:
+    """An object that is being made of parts; removed again unless it is finished."""
+
+    def __init__(
+        self, store: Store, patience: Patience, sending: asyncio.Semaphore, upload: Upload
+    ) -> None:
+        self._store = store
+        self._patience = patience
+        self._sending = sending
+        self._upload = upload
+        self._sent = Flights(AT_ONCE)
+        self._copied = Flights(COPIES_AT_ONCE)
+        self._parts: dict[int, Part] = {}
+        self._digests: dict[int, bytes] = {}
+        self._count = 0
+        self._finished = False
+
+    async def __aenter__(self) -> None:
+        begin = partial(self._store.begin, self._upload)
+        await self._patience.insist(begin, f"the upload of {self._upload.key}")
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._finished:
+            return
+        with anyio.CancelScope(shield=True):
+            await self._sent.cancel()
+            await self._copied.cancel()
+        await _cleared_up(self._store.abandon(self._upload))
+
+    async def send(self, data: list[bytes]) -> None:
+        """Send a part, in the background."""
+        await self._sent.add(self._send(self._next(), data))
+
+    async def copy(self, start: int, stop: int, digests: bytes) -> None:
+        """Copy bytes of the base, in the background."""
+        step = self._store.copied_bytes
+        for first in range(start, stop, step):
+            last = min(first + step, stop)
+            begin, end = ((at - start) // HASHED_BYTES for at in (first, last + HASHED_BYTES - 1))
+            number = self._next()
+            self._digests[number] = digests[begin * 32 : end * 32]
+            await self._copied.add(self._copy(number, first, last))
+
+    async def finish(self) -> tuple[int, bytes]:
+        """Make the object; return its size and the hashes of its pieces."""
+        await self._sent.land()
+        await self._copied.land()
+        parts = [self._parts[number] for number in range(self._count)]
+        size = sum(part.size for part in parts)
+        key = self._upload.key
+        await self._patience.insist(
+            lambda: self._store.finish(self._upload, parts), f"the end of the upload of {key}"
+        )
+        await self._patience.insist(lambda: self._store.check(key, size), f"a look at {key}")
+        self._finished = True
+        return size, b"".join(self._digests[number] for number in range(self._count))
+
+    def _next(self) -> int:
+        number = self._count
+        if number >= self._store.max_parts:
+            raise TooLarge(f"the store takes at most {self._store.max_parts} parts of a blob")
+        self._count += 1
+        return number
+
+    async def _send(self, number: int, data: list[bytes]) -> None:
+        async with self._sending:
+            self._digests[number], md5 = await _hashed(data)
+            body = Bytes(data, md5)
+            self._parts[number] = await self._patience.insist(
+                lambda: self._store.send_part(self._upload, number, body),
+                f"part {number} of {self._upload.key}",
+            )
+
+    async def _copy(self, number: int, start: int, stop: int) -> None:
+        self._parts[number] = await self._patience.insist(
+            lambda: self._store.copy_part(self._upload, number, start, stop),
+            f"a copy to part {number} of {self._upload.key}",
+        )
+
+
+class _Base:
+    """The base of a composition, read by pieces, each compared with its hash."""
+
+    def __init__(self, backend: RemoteBackend, plan: Composition) -> None:
+        self._backend = backend
+        self._plan = plan
+        self._number = -1
+        self._piece = b""
+
+    async def read(self, start: int, stop: int) -> AsyncGenerator[bytes, None]:
+        while start < stop:
+            number = start // HASHED_BYTES
+            if number != self._number:
+                self._piece = await self._fetch(number)
+                self._number = number
+            first = start - number * HASHED_BYTES
+            last = min(stop - number * HASHED_BYTES, HASHED_BYTES, first + PIECE_BYTES)
+            yield self._piece[first:last]
+            start += last - first
+
+    async def _fetch(self, number: int) -> bytes:
+        plan = self._plan
+        assert plan.base is not None
+        start = number * HASHED_BYTES
+        stop = min(start + HASHED_BYTES, plan.base_size)
+        read = self._backend.steadily(plan.base, start, stop, plan.base_size)
+        data = b"".join([piece async for piece in read])
+        digests, _ = await _hashed([data])
+        known = hashed.digest(plan.base_pieces, number)
+        only = plan.base_size <= HASHED_BYTES and plan.base_sha256
+        if only and not hashed.is_mark(plan.base_sha256):
+            known = bytes.fromhex(plan.base_sha256)  # the only piece is the whole
+        if known not in (hashed.UNKNOWN, digests):
+            raise Corrupt(f"the blob {plan.base} is damaged between {start} and {stop}")
+        return data
+
+
+def _runs(plan: Composition) -> Iterator[tuple[bool, int, int]]:
+    """Yield what is kept of the base and what is sent, by pieces: (kept, from, to)."""
+    run: tuple[bool, int, int] | None = None
+    for start in range(0, plan.length, HASHED_BYTES):
+        stop = min(start + HASHED_BYTES, plan.length)
+        keep = _keeps(plan, start, stop)
+        if run is not None and run[0] == keep:
+            run = (keep, run[1], stop)
+            continue
+        if run is not None:
+            yield run
+        run = (keep, start, stop)
+    if run is not None:
+        yield run
+
+
+def _keeps(plan: Composition, start: int, stop: int) -> bool:
+    if plan.base is None or max(plan.length, plan.base_size) <= WHOLE_BYTES:
+        return False
+    if plan.base_size <= WHOLE_BYTES and not plan.base_pieces:
+        return False
+    same = stop == min(start + HASHED_BYTES, plan.base_size)
+    return same and not overlaps(plan, start, stop)
+
+
+def _digests(plan: Composition, start: int, stop: int) -> bytes:
+    first, last = start // HASHED_BYTES, hashed.count(stop)
+    return b"".join(hashed.digest(plan.base_pieces, number) for number in range(first, last))
+
+
+def _mark(plan: Composition, size: int, digests: bytes) -> str:
+    if size == plan.base_size and digests == plan.base_pieces and plan.base_sha256:
+        return plan.base_sha256  # the same bytes again
+    return hashed.tree_mark(size, digests, plan.base_sha256)
+
+
+def _part_size(length: int, store: Store) -> int:
+    """Return how long sent parts are, so that there are not too many of them."""
+    wanted = -(-length // (store.max_parts // 2))
+    pieces = max(-(-wanted // HASHED_BYTES), store.part_bytes // HASHED_BYTES)
+    return pieces * HASHED_BYTES
+
+
+async def _parts(stream: AsyncIterable[bytes], size: int) -> AsyncIterator[list[bytes]]:
+    """Yield a stream in lists of *size* bytes together, the last one shorter; one at least."""
+    pieces: list[bytes] = []
+    room, small, count = size, 0, 0
+    async for piece in stream:
+        view = memoryview(piece)
+        while view:
+            part = view[:room]
+            pieces.append(piece if len(part) == len(piece) else bytes(part))
+            room -= len(part)
+            small = small + 1 if len(part) < 4096 else 0
+            if small >= 4096:
+                # A list of single bytes would weigh fifty times what it holds.
+                pieces[-small:] = [b"".join(pieces[-small:])]
+                small = 0
+            view = view[len(part) :]
+            if not room:
+                yield pieces
+                pieces, room, small, count = [], size, 0, count + 1
+    if pieces or not count:
+        yield pieces
+
+
+async def _update(digest: "hashlib._Hash", data: list[bytes]) -> None:
+    def update() -> None:
+        for piece in data:
+            digest.update(piece)
+
+    if sum(map(len, data)) < 64 << 10:
+        update()
+    else:
+        await anyio.to_thread.run_sync(update)
+
+
+async def _hashed(data: list[bytes]) -> tuple[bytes, bytes]:
+    if sum(map(len, data)) < 64 << 10:
+        return hashed.hash_pieces(data)
+    return await anyio.to_thread.run_sync(hashed.hash_pieces, data)
+
+
+async def _cleared_up(work: Awaitable[None]) -> None:
+    """Carry out *work* as well as it goes: what it leaves, the sweeper finds."""
+    with anyio.move_on_after(CLEAR_UP_SECONDS, shield=True):
+        try:
+            await work
+        except RengafsError as error:
+            log.warning("an upload that failed is left to the sweeper: %s", error)

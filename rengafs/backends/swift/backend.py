@@ -1,0 +1,477 @@
+"""`SwiftStore`: a container of OpenStack Swift, over its own API. One request a method.
+
+A small blob is an object. A long one is a static large object: its segments lie in the
+container ``NAME+segments``, as ``KEY/NUMBER`` under the key of the blob for which they were
+sent, and the manifest is the blob. A composition's manifest names ranges of its base's
+segments, so that keeping a piece costs nothing; therefore deleting a blob deletes its manifest
+only, and `sweep` removes segments that no manifest names any more.
+"""
+
+import hashlib
+import hmac
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import httpx
+import msgspec
+
+from rengafs.backends.base import HASHED_BYTES, PIECE_BYTES, Listed, Space
+from rengafs.backends.foreign import Found, is_foreign, parse
+from rengafs.backends.store import Bytes, Part, Store, Upload
+from rengafs.backends.swift.access import Access, Entrance, Login
+from rengafs.backends.swift.errors import told, translated
+from rengafs.backends.swift.manifests import Entry, cut, entries_of, grouped
+from rengafs.protocol.errors import BackendRefused, Corrupt, RengafsError, Unavailable
+
+CONNECT_SECONDS = 5.0
+READ_SECONDS = 20.0
+COPY_SECONDS = 120.0
+"""Longest silence of the store while it copies, or looks at all segments of a manifest."""
+CONNECTIONS = 32
+PAGE = 10_000
+MAX_ENTRIES = 1000
+"""Of a manifest, as Swift allows it by default; a longer one names others."""
+
+
+@dataclass(frozen=True, slots=True)
+class SwiftSettings:
+    """Where a container is, and how to get in."""
+
+    container: str
+    login: Login
+    tempurl_key: str = field(default="", repr=False)
+    """The account's or container's key for TempURL; empty: no presigned URLs."""
+
+
+class SwiftStore(Store):
+    """See the module."""
+
+    part_bytes = 2 * HASHED_BYTES
+    copied_bytes = 1 << 40
+    max_parts = MAX_ENTRIES * MAX_ENTRIES
+
+    def __init__(self, settings: SwiftSettings, *, read_seconds: float = READ_SECONDS) -> None:
+        self._settings = settings
+        self._container = settings.container
+        self._segments = f"{settings.container}+segments"
+        self._client = httpx.AsyncClient(
+            timeout=httpx.Timeout(read_seconds, connect=CONNECT_SECONDS),
+            limits=httpx.Limits(max_connections=CONNECTIONS),
+            trust_env=False,
+            headers={"accept-encoding": "identity"},
+        )
+        self._entrance = Entrance(settings.login, self._client)
+
+    async def put(self, key: str, data: Bytes) -> None:
+        """Store a small object; the store compares its MD5."""
+        await self._put(self._container, key, data)
+
+    async def begin(self, upload: Upload) -> None:
+        """Nothing is there before the first segment; a base's manifest is read."""
+        if upload.base is not None and not is_foreign(upload.base):
+            upload.notes["base"] = await self._manifest(self._container, upload.base)
+
+    async def send_part(self, upload: Upload, number: int, data: Bytes) -> Part:
+        """Store a segment."""
+        name = _segment(upload.key, number)
+        await self._put(self._segments, name, data)
+        path = f"/{self._segments}/{name}"
+        entry = {"path": path, "size_bytes": data.size, "etag": data.md5.hex()}
+        return Part(number, data.size, [entry])
+
+    async def copy_part(self, upload: Upload, number: int, start: int, stop: int) -> Part:
+        """Name ranges of the base's segments; copy what is no manifest."""
+        base = upload.notes.get("base")
+        if base:
+            assert isinstance(base, list)
+            return Part(number, stop - start, [entry.named() for entry in cut(base, start, stop)])
+        assert upload.base is not None
+        name = _segment(upload.key, number)
+        headers = {
+            "x-copy-from": self._copied_path(upload.base),
+            "range": f"bytes={start}-{stop - 1}",
+            "content-length": "0",
+        }
+        answer = await self._stored(self._segments, name, headers, b"", COPY_SECONDS)
+        entry = {"path": f"/{self._segments}/{name}", "size_bytes": stop - start}
+        if etag := answer.headers.get("etag", "").strip('"'):
+            entry["etag"] = etag
+        return Part(number, stop - start, [entry])
+
+    async def finish(self, upload: Upload, parts: Sequence[Part]) -> None:
+        """Put the manifest. Swift looks at every segment before it takes it."""
+        entries = [entry for part in parts for entry in part.entries]
+        while len(entries) > MAX_ENTRIES:
+            entries = await self._nest(upload.key, entries)
+        await self._put_manifest(self._container, upload.key, entries)
+
+    async def _nest(
+        self, key: str, entries: Sequence[dict[str, object]]
+    ) -> list[dict[str, object]]:
+        """Put manifests of as many entries as one may have; return entries that name them."""
+        above: list[dict[str, object]] = []
+        for number, group in enumerate(grouped(entries, MAX_ENTRIES)):
+            name = f"{key}/manifest-{number:06}"
+            await self._put_manifest(self._segments, name, group)
+            size = sum(map(_size, group))
+            above.append({"path": f"/{self._segments}/{name}", "size_bytes": size})
+        return above
+
+    async def abandon(self, upload: Upload) -> None:
+        """Remove the manifest, should it be there, and then the segments sent for it."""
+        await self._delete(self._container, upload.key)
+        async for item in self._listing(self._segments, prefix=f"{upload.key}/"):
+            await self._delete(self._segments, item["name"])
+
+    async def get(self, key: str, start: int, stop: int, size: int) -> AsyncGenerator[bytes, None]:
+        """Yield a range; the answer tells the whole object's size."""
+        container, name, query = self._place(key)
+        headers = {"range": f"bytes={start}-{stop - 1}"}
+        what = f"the blob {key}"
+        async with self._streamed("GET", container, name, headers, query) as answer:
+            if answer.status_code not in (200, 206):
+                raise told(what, answer.status_code, await _reason(answer))
+            _check(key, answer, size)
+            at = start
+            with translated(what):
+                async for piece in answer.aiter_bytes(PIECE_BYTES):
+                    yield piece
+                    at += len(piece)
+            if at != stop:
+                raise Unavailable(f"{what} broke off at {at}")
+
+    async def check(self, key: str, size: int) -> None:
+        """Ask for the object's size."""
+        container, name, query = self._place(key)
+        answer = await self._request("HEAD", container, name, params=query)
+        if not answer.is_success:
+            raise told(f"the blob {key}", answer.status_code, "")
+        _check(key, answer, size)
+
+    async def delete(self, key: str) -> None:
+        """Remove an object; the sweeper removes segments that nothing needs any more."""
+        await self._delete(self._container, key)
+
+    async def list(self) -> AsyncIterator[Listed]:
+        """Yield all objects."""
+        async for item in self._listing(self._container):
+            yield Listed(item["name"], item["bytes"], _moment(item["last_modified"]))
+
+    async def space(self) -> Space:
+        """Return what the quotas of container and account leave."""
+        answer = await self._request("HEAD", self._container)
+        if answer.status_code == 404:
+            await self._make_container(self._container)
+            answer = await self._request("HEAD", self._container)
+        if not answer.is_success:
+            raise told(f"the container {self._container}", answer.status_code, "")
+        account = await self._request("HEAD", "")
+        found = [
+            _room(answer, "x-container-meta-quota-bytes", "x-container-bytes-used"),
+            _room(account, "x-account-meta-quota-bytes", "x-account-bytes-used"),
+        ]
+        limited = [space for space in found if space.free is not None]
+        return min(limited, key=lambda space: space.free or 0) if limited else Space()
+
+    async def sweep(self, before: float) -> int:
+        """Remove segments that no manifest names, and that were sent before a moment."""
+        old = [
+            item["name"]
+            async for item in self._listing(self._segments)
+            if _moment(item["last_modified"]) < before
+        ]
+        if not old:
+            return 0
+        named = await self._named_segments(set())
+        rest = [name for name in old if name not in named]
+        # What became a manifest while the others were read.
+        named = await self._named_segments(named) if rest else named
+        gone = [name for name in rest if name not in named]
+        for name in gone:
+            await self._delete(self._segments, name)
+        return len(gone)
+
+    async def presign(self, key: str, seconds: int) -> str | None:
+        """Return a TempURL, if the backend knows the key for them."""
+        if not self._settings.tempurl_key or is_foreign(key):
+            return None
+        access = await self._entrance.access()
+        url = f"{access.storage_url}/{quote(self._container, safe='')}/{quote(key)}"
+        until = int(time.time()) + seconds
+        signed = f"GET\n{until}\n{urlsplit(url).path}".encode()
+        sign = hmac.new(self._settings.tempurl_key.encode(), signed, hashlib.sha256).hexdigest()
+        return f"{url}?temp_url_sig={sign}&temp_url_expires={until}"
+
+    async def others(self, container: str) -> AsyncIterator[Found]:
+        """Yield all versions of all objects of a container, by name."""
+        answer = await self._request("HEAD", container)
+        if answer.status_code == 404:
+            raise BackendRefused(f"the store has no container {container!r}")
+        kept = answer.headers.get("x-versions-enabled", "").lower() == "true"
+        async for item in self._listing(container, versions=kept):
+            yield _found(item, kept)
+
+    async def aclose(self) -> None:
+        """Close connections."""
+        await self._client.aclose()
+
+    # --- manifests --------------------------------------------------------------------
+
+    async def _manifest(self, container: str, name: str) -> Sequence[Entry]:
+        """Return the segments of an object, those of nested manifests in their place."""
+        query = {"multipart-manifest": "get", "format": "raw"}
+        answer = await self._request("GET", container, name, params=query, read=True)
+        if not answer.is_success:
+            raise told(f"the blob {name}", answer.status_code, "")
+        if answer.headers.get("x-static-large-object", "").lower() != "true":
+            return []
+        found: list[Entry] = []
+        for entry in entries_of(answer.content):
+            path = entry.path.removeprefix("/").partition("/")
+            if entry.nested and entry.whole:
+                found += await self._manifest(path[0], path[2])
+            else:
+                found.append(entry)
+        return found
+
+    async def _put_manifest(
+        self, container: str, name: str, entries: Sequence[dict[str, object]]
+    ) -> None:
+        body = msgspec.json.encode(entries)
+        await self._stored(container, name, {}, body, COPY_SECONDS, {"multipart-manifest": "put"})
+
+    async def _named_segments(self, known: set[str]) -> set[str]:
+        """Return the names of all segments that manifests name, beside those *known*."""
+        named = set(known)
+        async for item in self._listing(self._container):
+            if "slo_etag" not in item:
+                continue
+            try:
+                found = await self._nested_names(self._container, item["name"])
+            except Corrupt:
+                continue  # deleted just now
+            named |= found
+        return named
+
+    async def _nested_names(self, container: str, name: str) -> set[str]:
+        query = {"multipart-manifest": "get", "format": "raw"}
+        answer = await self._request("GET", container, name, params=query, read=True)
+        if not answer.is_success:
+            raise told(f"the blob {name}", answer.status_code, "")
+        names: set[str] = set()
+        for entry in entries_of(answer.content):
+            there, _, segment = entry.path.removeprefix("/").partition("/")
+            names.add(segment)
+            if entry.nested:
+                names |= await self._nested_names(there, segment)
+        return names
+
+    # --- requests ---------------------------------------------------------------------
+
+    async def _put(self, container: str, name: str, data: Bytes) -> None:
+        headers = {"etag": data.md5.hex(), "content-length": str(data.size)}
+        await self._stored(container, name, headers, data)
+
+    async def _stored(
+        self,
+        container: str,
+        name: str,
+        headers: dict[str, str],
+        body: Bytes | bytes,
+        seconds: float | None = None,
+        query: dict[str, str] | None = None,
+    ) -> httpx.Response:
+        """Carry out a PUT; make the container if it is not there yet."""
+        content = _pieces(body) if isinstance(body, Bytes) else (lambda: body)
+
+        async def put() -> httpx.Response:
+            return await self._request(
+                "PUT", container, name, headers, content, query, seconds=seconds, read=True
+            )
+
+        answer = await put()
+        if answer.status_code == 404 and "x-copy-from" not in headers:
+            await self._make_container(container)
+            answer = await put()
+        if not answer.is_success:
+            raise told(f"the blob {name}", answer.status_code, answer.text)
+        return answer
+
+    async def _delete(self, container: str, name: str) -> None:
+        answer = await self._request("DELETE", container, name)
+        if not answer.is_success and answer.status_code != 404:
+            raise told(f"the blob {name}", answer.status_code, "")
+
+    async def _make_container(self, container: str) -> None:
+        answer = await self._request("PUT", container, headers={"content-length": "0"}, read=True)
+        if not answer.is_success:
+            raise told(f"the container {container}", answer.status_code, answer.text)
+
+    async def _listing(
+        self, container: str, prefix: str = "", *, versions: bool = False
+    ) -> AsyncIterator[dict[str, Any]]:
+        query = {"format": "json", "limit": str(PAGE), "prefix": prefix, "marker": ""}
+        if versions:
+            query["versions"] = "true"
+        while True:
+            answer = await self._request("GET", container, params=query, read=True)
+            if answer.status_code == 404:
+                return  # nothing was stored yet
+            if not answer.is_success:
+                raise told(f"the container {container}", answer.status_code, answer.text)
+            items = answer.json() if answer.content else []
+            for item in items:
+                yield item
+            if not items:
+                return
+            query["marker"] = items[-1]["name"]
+            if versions:
+                query["version_marker"] = items[-1]["version_id"]
+
+    async def _request(
+        self,
+        method: str,
+        container: str,
+        name: str = "",
+        headers: dict[str, str] | None = None,
+        content: Any = None,
+        params: dict[str, str] | None = None,
+        *,
+        seconds: float | None = None,
+        read: bool = False,
+    ) -> httpx.Response:
+        """Carry out a request. The body of the answer is read only where it is wanted."""
+        async with self._streamed(
+            method, container, name, headers, params, content, seconds
+        ) as answer:
+            if read or not answer.is_success:
+                with translated(f"{container}/{name}"):
+                    await answer.aread()
+        return answer
+
+    @asynccontextmanager
+    async def _streamed(
+        self,
+        method: str,
+        container: str,
+        name: str = "",
+        headers: dict[str, str] | None = None,
+        params: dict[str, str] | None = None,
+        content: Any = None,
+        seconds: float | None = None,
+    ) -> AsyncIterator[httpx.Response]:
+        """Send a request; with a new token, once, if ours is refused."""
+        what = f"{container}/{name}"
+        access: Access | None = None
+        for last in (False, True):
+            access = await self._entrance.access(refused=access)
+            timeout = self._client.timeout
+            if seconds is not None:
+                timeout = httpx.Timeout(seconds, connect=CONNECT_SECONDS)
+            url = access.storage_url + (f"/{quote(container, safe='')}" if container else "")
+            request = self._client.build_request(
+                method,
+                url + (f"/{quote(name)}" if name else ""),
+                params=params,
+                headers={**(headers or {}), "x-auth-token": access.token},
+                content=content() if content is not None else None,
+                timeout=timeout,
+            )
+            with translated(what):
+                answer = await self._client.send(request, stream=True)
+            if answer.status_code == 401 and not last:
+                await answer.aclose()
+                continue
+            try:
+                yield answer
+            finally:
+                await answer.aclose()
+            return
+
+    def _place(self, key: str) -> tuple[str, str, dict[str, str] | None]:
+        if not is_foreign(key):
+            return self._container, key, None
+        there = parse(key)
+        query = {"version-id": there.version} if there.version else None
+        return there.container, there.name, query
+
+    def _copied_path(self, key: str) -> str:
+        container, name, query = self._place(key)
+        path = f"/{quote(container, safe='')}/{quote(name)}"
+        return path + (f"?version-id={query['version-id']}" if query else "")
+
+
+def _segment(key: str, number: int) -> str:
+    return f"{key}/{number:08}"
+
+
+def _size(entry: dict[str, object]) -> int:
+    if "range" in entry:
+        first, _, last = str(entry["range"]).partition("-")
+        return int(last) - int(first) + 1
+    return int(str(entry["size_bytes"]))
+
+
+def _pieces(body: Bytes) -> Any:
+    async def pieces() -> AsyncIterator[bytes]:
+        waiting: list[bytes] = []
+        size = 0
+        # Some large writes instead of many small ones: each costs the event loop a turn.
+        for piece in body.pieces:
+            waiting.append(piece)
+            size += len(piece)
+            if size >= PIECE_BYTES:
+                yield b"".join(waiting)
+                waiting, size = [], 0
+        if waiting:
+            yield b"".join(waiting)
+
+    return pieces
+
+
+async def _reason(answer: httpx.Response) -> str:
+    try:
+        with translated("a reason"):
+            return (await answer.aread()).decode(errors="replace")
+    except RengafsError:
+        return ""
+
+
+def _check(key: str, answer: httpx.Response, size: int) -> None:
+    told_size = answer.headers.get("content-range", "").rpartition("/")[2]
+    found = int(told_size or answer.headers.get("content-length", "-1"))
+    if found != size:
+        raise Corrupt(f"the blob {key} has {found} bytes; it was stored with {size}")
+    if is_foreign(key) and answer.headers.get("etag", "").strip('"') != parse(key).etag:
+        raise Corrupt(
+            f"{parse(key).name} was changed by another program; see rengafs bucket refresh"
+        )
+
+
+def _found(item: dict[str, Any], kept: bool) -> Found:
+    version = str(item.get("version_id", "")) if kept else ""
+    return Found(
+        name=item["name"],
+        version="" if version == "null" else version,
+        etag=str(item.get("slo_etag", item["hash"])).strip('"'),
+        size=item["bytes"],
+        at=_moment(item["last_modified"]),
+        latest=bool(item.get("is_latest", True)),
+        deleted=item.get("content_type", "").startswith("application/x-deleted"),
+    )
+
+
+def _moment(text: str) -> float:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+
+
+def _room(answer: httpx.Response, quota: str, used: str) -> Space:
+    limit, taken = answer.headers.get(quota, ""), answer.headers.get(used, "0")
+    if not limit.isdecimal():
+        return Space()
+    return Space(int(limit), max(int(limit) - int(taken), 0))

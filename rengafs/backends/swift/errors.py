@@ -1,0 +1,47 @@
+"""What Swift, or the way to it, answers in place of success: as our errors."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+
+from rengafs.protocol.errors import (
+    BackendRefused,
+    Corrupt,
+    NoSpace,
+    RengafsError,
+    TooLarge,
+    Unavailable,
+)
+
+PASSING = frozenset({408, 409, 422, 429, 498, 499})
+"""Beside 5xx. 422: what arrived is not what was sent."""
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Turn httpx's errors into ours. *what* names the object or the container."""
+    try:
+        yield
+    except httpx.UnsupportedProtocol as error:
+        raise BackendRefused(f"{what} can't be asked for: {error}") from error
+    except (TimeoutError, httpx.HTTPError, httpx.StreamError, OSError) as error:
+        text = str(error) or type(error).__name__
+        raise Unavailable(f"the store did not answer about {what} ({text})") from error
+
+
+def told(what: str, status: int, reason: str) -> RengafsError:
+    """Return the error of an answer."""
+    text = " ".join(reason.split())[:200]
+    text = f"status {status}: {text}" if text else f"status {status}"
+    if status == 413:
+        if "quota" in reason.lower():
+            return NoSpace(f"the store is full, or a quota is used up ({text})")
+        return TooLarge(f"the store takes no object as long as {what} ({text})")
+    if status == 507:
+        return NoSpace(f"the store is full ({text})")
+    if status >= 500 or status in PASSING:
+        return Unavailable(f"the store could not answer about {what} ({text})")
+    if status in (404, 416, 412):
+        return Corrupt(f"{what} is missing, or not what it was ({text})")
+    return BackendRefused(f"the store refuses {what} ({text}); see the backend's configuration")

@@ -1,0 +1,89 @@
+"""Manifests of Swift's static large objects: which segments, and which ranges of them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A segment, or a range of one."""
+
+    path: str
+    """``/CONTAINER/NAME``."""
+    etag: str
+    segment_bytes: int
+    """Of the whole segment."""
+    first: int
+    last: int
+    """The bytes that are meant; *last* is one of them."""
+    nested: bool = False
+    """It is a manifest itself."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that are meant."""
+        return self.last - self.first + 1
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of the segment is meant."""
+        return self.size == self.segment_bytes
+
+    def named(self) -> dict[str, object]:
+        """Return it as a manifest that is put names it."""
+        entry: dict[str, object] = {"path": self.path, "size_bytes": self.segment_bytes}
+        if self.etag:
+            entry["etag"] = self.etag
+        if not self.whole:
+            entry["range"] = f"{self.first}-{self.last}"
+        return entry
+
+
+class _Raw(msgspec.Struct):
+    """As a raw manifest is got: the form in which it is put, with the etags found then."""
+
+    path: str
+    size_bytes: int
+    etag: str | None = None
+    range: str | None = None
+    sub_slo: bool = False
+
+
+def entries_of(manifest: bytes) -> list[Entry]:
+    """Return the entries of a raw manifest."""
+    found = []
+    for raw in msgspec.json.decode(manifest, type=list[_Raw]):
+        first, last = 0, raw.size_bytes - 1
+        if raw.range:
+            begin, _, end = raw.range.partition("-")
+            first, last = int(begin), int(end)
+        found.append(Entry(raw.path, raw.etag or "", raw.size_bytes, first, last, raw.sub_slo))
+    return found
+
+
+def cut(entries: Sequence[Entry], start: int, stop: int) -> Iterator[Entry]:
+    """Yield what bytes *start* to *stop* of an object consist of."""
+    offset = 0
+    for entry in entries:
+        first, last = max(start, offset), min(stop, offset + entry.size)
+        if first < last:
+            begin = entry.first + first - offset
+            yield Entry(
+                entry.path,
+                entry.etag,
+                entry.segment_bytes,
+                begin,
+                begin + last - first - 1,
+                entry.nested,
+            )
+        offset += entry.size
+
+
+def grouped(items: Sequence[T], count: int) -> list[Sequence[T]]:
+    """Return *items* in groups of at most *count*."""
+    return [items[start : start + count] for start in range(0, len(items), count)]

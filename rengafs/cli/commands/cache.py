@@ -1,0 +1,176 @@
+"""``rengafs cache``: the blocks of versions that mounts keep on this machine's disk.
+
+They are copies, found out if they are damaged; to remove them costs nothing but time. All
+three commands are safe while mounts use the cache.
+"""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from rengafs.cli import output
+from rengafs.cli.exits import Exit, epilog, refuse
+from rengafs.cli.options import PATH, debug_option
+from rengafs.cli.paths import find_paths
+from rengafs.fs.reads.blockfiles import BlockFiles
+
+F = TypeVar("F", bound=Callable[..., Any])
+MIB = 1 << 20
+
+
+class CatalogShare(msgspec.Struct, frozen=True, kw_only=True):
+    """The blocks of one service's versions."""
+
+    catalog: str
+    blocks: int
+    bytes: int
+
+
+class CacheStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What a cache directory holds. Bytes as allocated on disk."""
+
+    directory: str
+    blocks: int
+    bytes: int
+    free_bytes: int
+    """Left on that disk."""
+    catalogs: list[CatalogShare]
+
+
+class Cleared(msgspec.Struct, frozen=True, kw_only=True):
+    """What was removed."""
+
+    directory: str
+    blocks: int
+    bytes: int
+
+
+class Damaged(msgspec.Struct, frozen=True, kw_only=True):
+    """A block that was not as it was stored, and was dropped."""
+
+    catalog: str
+    version: int
+    index: int
+
+
+class Verified(msgspec.Struct, frozen=True, kw_only=True):
+    """What a walk through all blocks has found."""
+
+    directory: str
+    sound: int
+    damaged: list[Damaged]
+
+
+def _options(command: F) -> F:
+    command = debug_option(command)
+    command = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(
+        command
+    )
+    return click.option(
+        "--cache-dir", type=PATH, metavar="DIR", help="[default: $XDG_CACHE_HOME/rengafs]"
+    )(command)
+
+
+@click.group()
+def command() -> None:
+    """Look after the blocks that mounts keep on disk.
+
+    \b
+      rengafs cache status
+      rengafs cache verify
+      rengafs cache clear
+    """
+
+
+@command.command(epilog=epilog())
+@_options
+def status(cache_dir: Path | None, as_json: bool) -> None:
+    """Show what the cache holds."""
+    found = _status(cache_dir or find_paths().cache)
+    if as_json:
+        output.as_json(found)
+        return
+    output.line(f"{found.directory}: {_sized(found.blocks, found.bytes)}")
+    output.line(f"{found.free_bytes / MIB:,.0f} MiB are free on that disk")
+    if len(found.catalogs) > 1:
+        output.table(
+            ["service", "blocks", "MiB"],
+            [
+                [share.catalog, str(share.blocks), f"{share.bytes / MIB:,.1f}"]
+                for share in found.catalogs
+            ],
+        )
+
+
+@command.command(epilog=epilog())
+@_options
+def clear(cache_dir: Path | None, as_json: bool) -> None:
+    """Remove all blocks, of all services. Mounts fetch anew what they need."""
+    directory = cache_dir or find_paths().cache
+    before = _status(directory)
+    for files in BlockFiles.found(directory)[:1]:
+        files.clear()  # that of all catalogs
+    after = _status(directory)
+    cleared = Cleared(
+        directory=str(directory),
+        blocks=max(0, before.blocks - after.blocks),
+        bytes=max(0, before.bytes - after.bytes),
+    )
+    if as_json:
+        output.as_json(cleared)
+    else:
+        output.line(f"{directory}: removed {_sized(cleared.blocks, cleared.bytes)}")
+
+
+@command.command(epilog=epilog())
+@_options
+def verify(cache_dir: Path | None, as_json: bool) -> None:
+    """Read every block and compare its checksum; drop what is damaged.
+
+    Exits with 1 if anything was. Mounts do the same with each block that they read.
+    """
+    directory = cache_dir or find_paths().cache
+    sound = 0
+    damaged = []
+    for files in BlockFiles.found(directory):
+        for version, index, good in files.verify():
+            if good:
+                sound += 1
+            else:
+                damaged.append(Damaged(catalog=files.name, version=version, index=index))
+    if as_json:
+        output.as_json(Verified(directory=str(directory), sound=sound, damaged=damaged))
+    else:
+        for block in damaged:
+            output.line(f"dropped block {block.index} of version {block.version}: damaged")
+        output.line(f"{directory}: {sound} blocks are sound, {len(damaged)} were damaged")
+    if damaged:
+        raise refuse(
+            Exit.FAILED,
+            f"{len(damaged)} blocks were damaged; they are fetched anew, but look after the disk",
+        )
+
+
+def _status(directory: Path) -> CacheStatus:
+    shares = []
+    for files in BlockFiles.found(directory):
+        survey = files.survey(whole=False)
+        shares.append(CatalogShare(catalog=files.name, blocks=survey.blocks, bytes=survey.bytes))
+    place = directory
+    while not place.exists():
+        place = place.parent
+    return CacheStatus(
+        directory=str(directory),
+        blocks=sum(share.blocks for share in shares),
+        bytes=sum(share.bytes for share in shares),
+        free_bytes=shutil.disk_usage(place).free,
+        catalogs=shares,
+    )
+
+
+def _sized(blocks: int, size: int) -> str:
+    return f"{blocks} blocks, {size / MIB:,.1f} MiB"

@@ -1,0 +1,146 @@
+"""``rengafs warm``: read what will be needed, before it is."""
+
+import os
+import stat
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
+
+from rengafs.cli import output
+from rengafs.cli.exits import Exit, epilog, refuse
+from rengafs.cli.locating import locate
+from rengafs.cli.options import PATH, debug_option
+
+READERS = 4
+"""At a time: files in order, so that the mount sees what is coming and fetches in batches."""
+PIECE_BYTES = 1 << 20
+
+
+class Warmed(msgspec.Struct, frozen=True, kw_only=True):
+    """What was read."""
+
+    files: int
+    bytes: int
+    failed: list[str]
+    """Files that could not be read, with the reason."""
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What the readers have done so far; they are threads."""
+
+    files: int = 0
+    bytes: int = 0
+    failed: list[str] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+@click.command(epilog=epilog(Exit.UNREACHABLE, Exit.NOT_MOUNTED))
+@click.argument("paths", nargs=-1, required=True, type=PATH, metavar="PATH...")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@debug_option
+def command(paths: tuple[Path, ...], as_json: bool) -> None:
+    """Fetch the files at and below PATH into the cache, with their attributes.
+
+    They are then read without waiting for the service, as long as the cache has room for
+    them: see --cache-size of rengafs mount. Blobs that are on this machine anyway are read
+    once and not copied. Exits with 1 if a file could not be read.
+
+    \b
+      rengafs warm ~/buckets/data/2026
+      rengafs warm ~/buckets/data/*.parquet
+    """
+    for path in paths:
+        if locate(str(path.absolute()), of_service=False).mountpoint is None:
+            raise refuse(Exit.NOT_MOUNTED, f"{path} is in no mount of rengafs")
+    done = _Progress()
+    files = [found for path in paths for found in _files(path, done)]
+    _read_all(files, done)
+    warmed = Warmed(files=done.files, bytes=done.bytes, failed=done.failed)
+    if as_json:
+        output.as_json(warmed)
+    else:
+        output.line(f"{done.files} files are at hand, {done.bytes} bytes")
+    if done.failed:
+        more = f" and {len(done.failed) - 1} more" if len(done.failed) > 1 else ""
+        raise refuse(Exit.FAILED, f"can't read {done.failed[0]}{more}")
+
+
+def _files(path: Path, done: _Progress) -> Iterator[tuple[str, int]]:
+    """Yield (path, size) of the files at and below *path*, in the order of the listings."""
+    if not path.is_dir():
+        try:
+            yield str(path), path.stat().st_size
+        except OSError as error:
+            done.failed.append(f"{path} ({error.strerror})")
+        return
+
+    def failed(error: OSError) -> None:
+        done.failed.append(f"{error.filename} ({error.strerror})")
+
+    for folder, _, names in os.walk(path, onerror=failed):
+        for name in names:
+            found = os.path.join(folder, name)
+            try:
+                status = os.lstat(found)
+            except FileNotFoundError:
+                continue  # deleted meanwhile
+            except OSError as error:
+                failed(error)
+                continue
+            if stat.S_ISREG(status.st_mode):
+                yield found, status.st_size
+
+
+def _read_all(files: list[tuple[str, int]], done: _Progress) -> None:
+    total = sum(size for _, size in files)
+    columns = (BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn())
+    console = Console(stderr=True)
+    waiting = iter(files)
+    with (
+        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar,
+        ThreadPoolExecutor(READERS) as pool,
+    ):
+        task = bar.add_task("", total=total)
+        readers = [pool.submit(_read_some, waiting, done) for _ in range(READERS)]
+        try:
+            while wait(readers, timeout=0.2).not_done:
+                bar.update(task, completed=done.bytes)
+            for reader in readers:
+                reader.result()
+        except BaseException:
+            done.stop.set()
+            raise
+
+
+def _read_some(waiting: Iterator[tuple[str, int]], done: _Progress) -> None:
+    while not done.stop.is_set():
+        with done.lock:
+            path, _ = next(waiting, ("", 0))
+        if not path:
+            return
+        _read(path, done)
+
+
+def _read(path: str, done: _Progress) -> None:
+    buffer = bytearray(PIECE_BYTES)
+    try:
+        with open(path, "rb", buffering=0) as file:
+            while not done.stop.is_set() and (count := file.readinto(buffer)):
+                with done.lock:
+                    done.bytes += count
+        with done.lock:
+            done.files += 1
+    except FileNotFoundError:
+        pass  # deleted meanwhile
+    except OSError as error:
+        with done.lock:
+            done.failed.append(f"{path} ({error.strerror})")

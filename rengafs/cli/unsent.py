@@ -1,0 +1,116 @@
+"""What is still to be sent: asked of mounts, and found where mounts that have ended left it."""
+
+import errno
+import os
+from pathlib import Path
+
+import msgspec
+
+from rengafs.cli import output
+from rengafs.cli.exits import Exit, refuse
+from rengafs.fs.writes import draftfiles
+from rengafs.fs.writes.unsent import Report, Unsent
+from rengafs.fs.writes.writeback.journal import in_use, journals, read_journal
+from rengafs.fs.writes.writeback.records import Done, Queued
+
+STATE = "user.renga.state"
+REPORT = "user.renga.report"
+
+
+class FileState(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the service has what was written to a file."""
+
+    path: str
+    state: str
+    """``clean``, ``dirty``, ``uploading`` or ``failed: …``."""
+
+
+class Left(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Something that a mount which has ended did not send."""
+
+    name: str
+    bytes: int
+    kept: str
+    """Where it lies: a file with the bytes at their offsets, or a journal."""
+    why: str = ""
+
+
+def state_of(path: Path) -> str:
+    """Return the state of a file in a mount. Raises `SetupError` for what is none."""
+    try:
+        return os.getxattr(path, STATE).decode()
+    except OSError as error:
+        if error.errno in (errno.ENODATA, errno.EOPNOTSUPP):
+            raise refuse(Exit.NOT_MOUNTED, f"{path} is not a file in a mount of rengafs") from None
+        raise refuse(Exit.FAILED, f"{path}: {error.strerror}") from None
+
+
+def report_of(mountpoint: str) -> Report | None:
+    """Return what a mount has yet to send; None where it does not say."""
+    try:
+        return msgspec.json.decode(os.getxattr(mountpoint, REPORT), type=Report)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def what_is_left(state: Path) -> list[Left]:
+    """Return what mounts that have ended left below the directory for state."""
+    found: list[Left] = []
+    for parent in sorted((state / "drafts").glob("*")):
+        if parent.is_dir():
+            for journal in journals(parent):
+                found += _left_in(journal)
+            found += [
+                Left(
+                    name=left.about.name or f"file {left.about.file}",
+                    bytes=sum(stop - start for start, stop in left.about.extents),
+                    kept=str(left.path),
+                    why=left.about.why or "was being written when the mount ended",
+                )
+                for left in draftfiles.leftovers(parent)
+                if not left.about.journaled
+            ]
+    return found
+
+
+def tell_unsent(mountpoint: str, report: Report | None) -> None:
+    """Print what a mount has yet to send, if there is something to tell."""
+    if report is None:
+        return
+    if report.files:
+        why = f": {report.problem}" if report.problem else ""
+        size = report.bytes / (1 << 20)
+        output.line(f"{mountpoint}: {report.files} files, {size:.1f} MiB still to be sent{why}")
+    for one in [*report.failed, *report.conflicts]:
+        kept = f"; its bytes are in {one.kept}" if one.kept else ""
+        output.line(f"{mountpoint}/{_plain(one)}: {one.state}{kept}")
+
+
+def tell_left(left: list[Left]) -> None:
+    """Print what mounts that have ended left."""
+    for one in left:
+        output.line(f"left unsent: {one.name}, {one.bytes} bytes, in {one.kept}: {one.why}")
+
+
+def _plain(one: Unsent) -> str:
+    return one.name or f"file {one.file}"
+
+
+def _left_in(journal: Path) -> list[Left]:
+    if in_use(journal):
+        return []
+    read = read_journal(journal)
+    if read is None:
+        return []
+    _, records = read
+    done = {record.number for record in records if isinstance(record, Done)}
+    return [
+        Left(
+            name=record.name,
+            bytes=record.payload,
+            kept=str(journal),
+            why="is sent by the next mount of the same service",
+        )
+        for record in records
+        if isinstance(record, Queued) and record.number not in done and record.payload
+    ]

@@ -1,0 +1,274 @@
+"""What the kernel has looked up, and which node of the service each inode stands for.
+
+An inode number is the node's id, so it is the same on every mount. One thing bends that:
+when a temporary is renamed over ``f``, the file keeps the id of ``f`` (history's rule) but
+the kernel goes on calling it by the temporary's inode (POSIX's rule). The table then
+remembers that this inode *stands for* the other id, for as long as the kernel knows either.
+
+Version ids are of the same id space, so a saved version's inode number is its id. The
+directories of ``.versions/`` are not in the catalog; they get numbers far above all ids,
+and so does everything in a view of the past, where one node shows as often as asked for.
+
+Nothing here awaits: each method is atomic on the trio thread.
+"""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from rengafs.protocol.records import ROOT, Node, Version
+
+if TYPE_CHECKING:
+    from rengafs.fs.volume.contents import Content
+
+KNOWN_NAMES = 10_000
+"""Of one directory, at the most."""
+
+FIRST_VIEW = 1 << 62
+"""Numbers from here on are views below ``.versions/``; ids never come this far."""
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryOf:
+    """``.versions/`` of a directory: the names that it has or had."""
+
+    directory: int
+    of_bucket: bool = field(default=False, compare=False)
+    """Whether the directory is a bucket: labels and the guide are listed there."""
+
+
+@dataclass(frozen=True, slots=True)
+class SavesOf:
+    """``.versions/NAME/``: one entry a save."""
+
+    directory: int
+    name: str
+    """Shown name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """``.versions/NAME/MOMENT``: one save, read-only."""
+
+    version: Version
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """A node as it was as of a change: ``.versions/@MOMENT``, or anything below it."""
+
+    change: int
+    id: int
+    """Of the node."""
+    node: Node = field(compare=False, repr=False)
+    top: bool = False
+    """Whether it is ``@MOMENT`` itself: what that name stands for may move on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guide:
+    """``.versions/README.txt`` of a bucket."""
+
+    bucket: int
+
+
+View = HistoryOf | SavesOf | Saved | Past | Guide
+What = Node | View
+
+
+class Inode:
+    """One inode that the kernel knows, or that an open file keeps."""
+
+    __slots__ = (
+        "cached_version",
+        "checked",
+        "content",
+        "handles",
+        "lookups",
+        "name",
+        "names",
+        "number",
+        "paged",
+        "parent",
+        "stale",
+        "told_old",
+        "what",
+    )
+
+    def __init__(self, number: int, what: What) -> None:
+        self.number = number
+        self.what = what
+        self.lookups = 0
+        """The kernel's references; it gives them back by forget."""
+        self.handles = 0
+        """Open files and directories."""
+        self.content: Content | None = None
+        """What the next open shares: the current version and perhaps a draft."""
+        self.cached_version: int | None = None
+        """The version whose bytes the kernel's page cache may hold."""
+        self.paged: Content | None = None
+        """What was opened last through the page cache. The kernel has one size for all
+        handles of an inode, and cuts their reads there: while this is open, it is its own."""
+        self.told_old = False
+        """Whether the kernel may still have the size of an older version."""
+        self.stale = False
+        """The service's node has changed since we asked."""
+        self.checked = float("-inf")
+        """Trio's time when we last asked."""
+        self.parent = 0
+        """Inode number of a directory where it was last seen; 0: nowhere."""
+        self.name = b""
+        self.names: set[bytes] | None = None
+        """All names of a directory, where this mount has made them all: what is not among
+        them need not be looked up. None: not known, or too many."""
+
+    def lacks(self, name: bytes) -> bool:
+        """Whether a directory is known not to have *name*."""
+        return self.names is not None and name not in self.names
+
+    def names_changed(self, *, entered: bytes | None = None, left: bytes | None = None) -> None:
+        """Take in that a change of this mount's own has changed the names of a directory."""
+        if self.names is None:
+            return
+        if left is not None:
+            self.names.discard(left)
+        if entered is not None:
+            self.names.add(entered)
+        if len(self.names) > KNOWN_NAMES:
+            self.names = None
+
+    @property
+    def held_back(self) -> "Content | None":
+        """The older version that is open through the page cache, if one is."""
+        paged = self.paged
+        if paged is None or not isinstance(self.what, Node) or not paged.is_open:
+            return None
+        if paged.is_unsaved or paged.version == self.what.version:
+            return None
+        newer = self.content
+        # Who writes to the newer one must find its end where it is.
+        return None if newer is not None and newer is not paged and newer.writers else paged
+
+    @property
+    def node(self) -> Node:
+        """The node of the live tree that it stands for. Only where it stands for one."""
+        assert isinstance(self.what, Node)
+        return self.what
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it stands for a node of the live tree, not for a part of history."""
+        return isinstance(self.what, Node)
+
+    def learn(self, node: Node) -> None:
+        """Take in what the service says, unless something newer is known already."""
+        known = self.node
+        if node.id == known.id and node.ctime_ns < known.ctime_ns:
+            return
+        self.what = node
+        self.stale = False
+
+
+class Inodes:
+    """The table. Its size is the kernel's choice: it forgets when memory is short."""
+
+    def __init__(self, root: Node) -> None:
+        self._by_number: dict[int, Inode] = {}
+        self._stands_for: dict[int, int] = {}
+        """Node id → inode number, where they differ."""
+        self._views: dict[View, int] = {}
+        self._next_view = itertools.count(FIRST_VIEW)
+        self._by_number[ROOT] = Inode(ROOT, root)
+        self._by_number[ROOT].lookups = 1
+
+    def __len__(self) -> int:
+        return len(self._by_number)
+
+    def __iter__(self) -> Iterator[Inode]:
+        return iter(list(self._by_number.values()))
+
+    def get(self, number: int) -> Inode:
+        """Return the inode; the kernel only asks for those that it knows."""
+        return self._by_number[number]
+
+    def find(self, number: int) -> Inode | None:
+        """Return the inode, or None if the kernel does not know it."""
+        return self._by_number.get(number)
+
+    def of_node(self, node: int) -> Inode | None:
+        """Return the inode that stands for a node of the live tree, if the kernel knows one."""
+        inode = self._by_number.get(self.number_of(node))
+        return inode if inode and inode.is_live and inode.node.id == node else None
+
+    def number_of(self, node: int) -> int:
+        """Return the inode number under which a node is known, or would be."""
+        return self._stands_for.get(node, node)
+
+    def number_of_view(self, view: View) -> int:
+        """Return the inode number of a part of history."""
+        if isinstance(view, Saved):
+            return view.version.id
+        number = self._views.get(view)
+        if number is None:
+            number = self._views[view] = next(self._next_view)
+        return number
+
+    def add(self, what: What) -> Inode:
+        """Count one look-up of *what*, and return its inode."""
+        number = self.number_of(what.id) if isinstance(what, Node) else self.number_of_view(what)
+        inode = self._by_number.get(number)
+        if inode is None:
+            inode = self._by_number[number] = Inode(number, what)
+        elif isinstance(what, Node):
+            inode.learn(what)
+        inode.lookups += 1
+        return inode
+
+    def forget(self, number: int, lookups: int) -> None:
+        """Give back *lookups* references of the kernel."""
+        inode = self._by_number.get(number)
+        if inode is not None and number != ROOT:
+            inode.lookups -= lookups
+            self._drop_if_unused(inode)
+
+    def opened(self, inode: Inode) -> None:
+        """Keep *inode* while a file or directory is open."""
+        inode.handles += 1
+
+    def closed(self, inode: Inode) -> None:
+        """Let go of it."""
+        inode.handles -= 1
+        self._drop_if_unused(inode)
+
+    def replaced(self, moved: Inode, target: Node) -> None:
+        """Let *moved* stand for *target*, whose name it took and whose history it goes on with.
+
+        The inode that stood for *target* until now keeps its number, and stands for a file
+        without a name: whoever has it open still reads the old bytes.
+        """
+        old = self.of_node(target.id)
+        if old is not None and old is not moved:
+            old.what = msgspec.structs.replace(old.node, links=0)
+        if moved.number == target.id:
+            self._stands_for.pop(target.id, None)
+        else:
+            self._stands_for[target.id] = moved.number
+        moved.what = target
+        moved.stale = False
+
+    def _drop_if_unused(self, inode: Inode) -> None:
+        if inode.lookups > 0 or inode.handles > 0:
+            return
+        self._by_number.pop(inode.number, None)
+        if isinstance(inode.what, Node):
+            self._drop_alias(inode.what.id)
+        elif not isinstance(inode.what, Saved):
+            self._views.pop(inode.what, None)
+
+    def _drop_alias(self, node: int) -> None:
+        number = self._stands_for.get(node)
+        if number is not None and number not in self._by_number and node not in self._by_number:
+            del self._stands_for[node]

@@ -1,0 +1,288 @@
+"""Blocks as files: what `cache` does on disk, in its worker threads. Everything here blocks.
+
+    DIRECTORY / catalog / last two digits of the version / version / index
+
+A file is a header (magic, checksum, version, index, length) and the block. The checksum
+covers the header's other fields too, so a block under another block's name is found out.
+Several processes may use one directory: a file is complete when it appears (rename), and
+one that has gone is one that was never there. Recency is a file's mtime, so it survives
+the process and is shared.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import time
+import uuid
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from struct import Struct
+from typing import Self
+
+from rengafs.protocol.errors import Corrupt
+
+HEADER = Struct(">4sIQQQ")
+MAGIC = b"RFB1"
+UNIT = 4096
+"""Disks allocate in units; a million tiny blocks must not look like nothing."""
+
+ABANDONED_SECONDS = 3600
+"""A temporary file of this age has no writer any more."""
+
+NAMES = re.compile(r"[0-9a-f]{32}/[0-9a-f]{2}/[0-9a-f]{16}/(\.?)[0-9a-f]{8,}(?:\.\w{32})?")
+"""What a file of ours is called below the directory. Nothing else is ever removed there: a
+person may have named a directory that holds other things."""
+
+CATALOG = re.compile(r"[0-9a-f]{32}")
+
+EVICT_TO = 0.9
+"""Eviction goes on to this share of the limit, so that it is not due again at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What the directory held when it was walked, after evictions."""
+
+    blocks: int
+    bytes: int
+    """As allocated on disk, all catalogs together."""
+    evicted: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    path: str
+    used_ns: int
+    allocated: int
+
+
+class BlockFiles:
+    """The files of one catalog's blocks, in a directory that other catalogs may share."""
+
+    def __init__(self, directory: Path, catalog: str) -> None:
+        # A catalog's identity is any text; a digest of it is fit for a file name.
+        self._begin(directory, blake2b(catalog.encode(), digest_size=16).hexdigest())
+
+    def _begin(self, directory: Path, digest: str) -> None:
+        self._directory = directory
+        self._root = directory / digest
+
+    @classmethod
+    def found(cls, directory: Path) -> list[Self]:
+        """Return those of all catalogs that have blocks in *directory*."""
+        found = []
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
+                if CATALOG.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
+                    files = cls.__new__(cls)
+                    files._begin(directory, entry.name)
+                    found.append(files)
+        return found
+
+    @property
+    def name(self) -> str:
+        """What the catalog is called in the directory."""
+        return self._root.name
+
+    def _folder(self, version: int) -> Path:
+        return self._root / f"{version & 0xFF:02x}" / f"{version:016x}"
+
+    def _path(self, version: int, index: int) -> Path:
+        return self._folder(version) / f"{index:08x}"
+
+    def read(self, version: int, index: int, *, touch: bool = True) -> bytes | None:
+        """Return a block and mark it used, if *touch*; None if there is none.
+
+        Raises `Corrupt` (after removing it) for one that is not what was stored, OSError.
+        """
+        path = self._path(version, index)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        try:
+            header = os.pread(descriptor, HEADER.size, 0)
+            # One more than there should be: a file that grew is damaged too.
+            data = _read_rest(descriptor)
+            if not _is_sound(header, data, version, index):
+                with contextlib.suppress(FileNotFoundError):
+                    path.unlink()
+                raise Corrupt(
+                    f"cached block {index} of version {version} is damaged; it was dropped",
+                    version=version,
+                    index=index,
+                )
+            if touch:
+                _touch(descriptor)
+        finally:
+            os.close(descriptor)
+        return data
+
+    def write(self, version: int, index: int, data: bytes, keep_free_bytes: int) -> bool:
+        """Store a block; return False if that would leave less than *keep_free_bytes*.
+
+        Raises OSError where the disk refuses.
+        """
+        path = self._path(version, index)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if self.free_bytes() < keep_free_bytes + allocated(len(data)):
+            return False
+        try:
+            self._write(path, version, index, data)
+        except FileNotFoundError:
+            # An eviction, maybe another process's, has just removed the empty folder.
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._write(path, version, index, data)
+        return True
+
+    def _write(self, path: Path, version: int, index: int, data: bytes) -> None:
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        checksum = _checksum(data, version, index)
+        header = HEADER.pack(MAGIC, checksum, version, index, len(data))
+        descriptor = os.open(
+            temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode=0o600
+        )
+        try:
+            try:
+                written = os.writev(descriptor, [header, data])
+                if written != len(header) + len(data):
+                    # A disk that fills up ends a write early; the next one says why.
+                    os.write(descriptor, (header + data)[written:])
+                _touch(descriptor)
+            finally:
+                os.close(descriptor)
+            # No fsync: after a crash the checksum tells a whole block from a torn one.
+            temporary.rename(path)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                temporary.unlink()
+            raise
+
+    def missing_run(self, version: int, first: int, stop: int) -> int:
+        """Return the first index from *first* on that is stored, or *stop*."""
+        if not self._folder(version).is_dir():
+            return stop
+        present = (index for index in range(first, stop) if self._path(version, index).exists())
+        return next(present, stop)
+
+    def missing(self, versions: Iterable[int]) -> list[int]:
+        """Return those of *versions* whose first block is not stored."""
+        return [version for version in versions if not self._path(version, 0).exists()]
+
+    def free_bytes(self) -> int:
+        """Return what the disk has left for the likes of us."""
+        status = os.statvfs(self._directory)
+        return status.f_bavail * status.f_frsize
+
+    def discard(self, version: int) -> None:
+        """Remove all blocks of a version."""
+        shutil.rmtree(self._folder(version), ignore_errors=True)
+
+    def clear(self) -> None:
+        """Remove all blocks of all catalogs."""
+        for file in self._files():
+            _remove(Path(file.path))
+
+    def survey(self, *, whole: bool = True) -> Survey:
+        """Walk the directory and return what it holds; of this catalog unless *whole*."""
+        files = list(self._files(None if whole else self._root))
+        return Survey(len(files), sum(file.allocated for file in files))
+
+    def evict(
+        self, limit_bytes: int, keep_free_bytes: int, in_memory: set[tuple[int, int]]
+    ) -> Survey:
+        """Remove blocks, those least recently used first, until both limits are respected.
+
+        :param in_memory: (version, index) of blocks that are being used without being read.
+        """
+        fresh = {str(self._path(*key)) for key in in_memory}
+        files = sorted(self._files(), key=lambda file: (file.path in fresh, file.used_ns))
+        total = sum(file.allocated for file in files)
+        shortage = keep_free_bytes - self.free_bytes()
+        goal = total
+        if total > limit_bytes:
+            goal = int(limit_bytes * EVICT_TO)
+        if shortage > 0:
+            # Some more than needed, for the same reason as above.
+            goal = min(goal, total - shortage - int(limit_bytes * (1 - EVICT_TO)))
+        evicted = 0
+        for file in files:
+            if total <= goal:
+                break
+            _remove(Path(file.path))
+            total -= file.allocated
+            evicted += 1
+        return Survey(len(files) - evicted, total, evicted)
+
+    def verify(self) -> Iterator[tuple[int, int, bool]]:
+        """Yield (version, index, whether sound) of this catalog's blocks; drop the bad ones."""
+        for file in self._files(self._root):
+            path = Path(file.path)
+            version, index = int(path.parent.name, 16), int(path.name, 16)
+            try:
+                if self.read(version, index, touch=False) is not None:
+                    yield version, index, True
+            except Corrupt:
+                yield version, index, False
+
+    def _files(self, root: Path | None = None) -> Iterator[_File]:
+        now = time.time()
+        prefix = f"{self._directory}/"
+        for folder, _, names in os.walk(root or self._directory):
+            for name in names:
+                path = f"{folder}/{name}"
+                known = NAMES.fullmatch(path.removeprefix(prefix))
+                if known is None:
+                    continue
+                try:
+                    status = os.stat(path, follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                if not known[1]:
+                    yield _File(path, status.st_mtime_ns, allocated(status.st_size))
+                elif now - status.st_mtime > ABANDONED_SECONDS:
+                    _remove(Path(path))
+
+
+def allocated(size: int) -> int:
+    """Return about what a block of *size* bytes takes on disk."""
+    return -(-(size + HEADER.size) // UNIT) * UNIT
+
+
+def _read_rest(descriptor: int) -> bytes:
+    size = os.fstat(descriptor).st_size - HEADER.size
+    return os.pread(descriptor, size, HEADER.size) if size > 0 else b""
+
+
+def _is_sound(header: bytes, data: bytes, version: int, index: int) -> bool:
+    if len(header) != HEADER.size:
+        return False
+    magic, checksum, *named = HEADER.unpack(header)
+    return (
+        magic == MAGIC
+        and named == [version, index, len(data)]
+        and checksum == _checksum(data, version, index)
+    )
+
+
+def _checksum(data: bytes, version: int, index: int) -> int:
+    # Against damage, not against malice: who can write here can read the mount's token.
+    return zlib.crc32(data, zlib.crc32(b"%x.%x.%x" % (version, index, len(data))))
+
+
+def _touch(descriptor: int) -> None:
+    # The exact time: the kernel's own is some milliseconds coarse, and order matters.
+    now = time.time_ns()
+    with contextlib.suppress(OSError):  # not ours, or read-only: then it only looks older
+        os.utime(descriptor, ns=(now, now))
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
+    with contextlib.suppress(OSError):
+        path.parent.rmdir()  # fails unless that was the last block in it

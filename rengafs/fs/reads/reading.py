@@ -1,0 +1,337 @@
+"""`VersionReader`: the bytes of one version, whoever asks, from wherever they are.
+
+Memory, disk, a stream that is bringing them already, or else a new stream: in this order.
+What to fetch besides the bytes asked for is `readahead`'s business, fetching is a
+`Stream`'s, keeping is the cache's; what is here decides between them. `Readers` holds the
+readers of a mount, so that all handles of a version share one.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import trio
+
+from rengafs.fs.reads.blobfiles import BlobFile, BlobFiles
+from rengafs.fs.reads.bulk import Bulk
+from rengafs.fs.reads.cache import BLOCK_BYTES, BlockCache
+from rengafs.fs.reads.neighbours import SMALL_BYTES
+from rengafs.fs.reads.readahead import PIECE_BYTES, Access, Plan, Readahead
+from rengafs.fs.reads.streams import Budget, Source, Stream
+from rengafs.protocol.records import Node
+
+__all__ = ["Budget", "Readers", "Source", "VersionReader"]
+
+PATIENCE_SECONDS = 30.0
+
+STORING = 2
+"""Blocks on their way to disk, of one reader, before its streams wait for them."""
+
+IDLE_READERS = 256
+
+KEEPING = 16
+"""New versions on their way to disk; more than that are kept in memory only."""
+
+
+class VersionReader:
+    """The bytes of one version of *size* bytes. Any number of handles share it.
+
+    :param nursery: where its streams run; it must outlive the reader.
+    :param patience_seconds: how long a read waits for a service that sends nothing.
+    """
+
+    def __init__(
+        self,
+        version: int,
+        size: int,
+        *,
+        source: Source,
+        cache: BlockCache,
+        budget: Budget,
+        nursery: trio.Nursery,
+        blobs: BlobFiles | None = None,
+        bulk: Bulk | None = None,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
+        self.version = version
+        self.size = size
+        self._source, self._cache, self._budget = source, cache, budget
+        self._nursery = nursery
+        self._patience = patience_seconds
+        self._streams: list[Stream] = []
+        self._storing = trio.Semaphore(STORING)
+        self._nobody = Readahead(size)
+        self._closed = False
+        self._bulk = bulk
+        self._blobs = blobs
+        self._blob: BlobFile | None = None
+        self._looking = trio.Lock()
+        self._looked = blobs is None or size <= SMALL_BYTES
+        """Whether it is known if the blob is on this machine."""
+
+    async def read(self, offset: int, size: int, pattern: Readahead | None = None) -> bytes:
+        """Return *size* bytes from *offset* on; fewer only where the version ends.
+
+        :param pattern: the reads of the handle that asks; `leave` when it is closed.
+
+        Raises what the source raises: `Unavailable` once patience is over, `Corrupt`,
+        `NotFound`. Never returns other bytes than the version's.
+        """
+        if self._closed:
+            raise trio.ClosedResourceError("this reader is closed")
+        stop = min(offset + size, self.size)
+        if offset >= stop:
+            return b""
+        if not self._looked:
+            await self._look()
+        if self._blob is not None:
+            return await self._blob.read(offset, stop)
+        pattern = pattern or self._nobody
+        plan = pattern.plan(offset, stop - offset)
+        if plan.access is not Access.SEQUENTIAL:
+            self.leave(pattern)
+        parts = []
+        while offset < stop:
+            end = min(stop, (offset // BLOCK_BYTES + 1) * BLOCK_BYTES)
+            part = await self._part(offset, end, plan, pattern)
+            parts.append(part)
+            offset += len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def leave(self, pattern: Readahead) -> None:
+        """End the streams that only the handle of *pattern* has read on: it went elsewhere."""
+        for stream in self._streams:
+            if pattern in stream.users:
+                stream.users.discard(pattern)
+                if not stream.users:
+                    stream.cancel()
+
+    async def aclose(self) -> None:
+        """End all streams, and wait for them. Reads that wait fail with `ClosedResourceError`."""
+        self._closed = True
+        if self._blob is not None:
+            self._blob.close()
+        for stream in self._streams:
+            stream.cancel()
+        for stream in list(self._streams):
+            await stream.done.wait()
+        # Blocks being stored hold the semaphore: this waits for the last of them.
+        for _ in range(STORING):
+            await self._storing.acquire()
+        for _ in range(STORING):
+            self._storing.release()
+
+    async def _look(self) -> None:
+        """Find out whether the blob can be read where it lies."""
+        assert self._blobs is not None, "else there is nothing to find out"
+        async with self._looking:
+            if self._looked:
+                return
+            self._blob = await self._blobs.open(self.version, self.size)
+            self._looked = True
+            if self._closed and self._blob is not None:
+                self._blob.close()
+
+    # --- one part of a read -----------------------------------------------------------
+
+    async def _part(self, start: int, stop: int, plan: Plan, pattern: Readahead) -> bytes:
+        """Return bytes from *start* on, at least one, at most to *stop*; all of one block."""
+        while True:
+            stream = self._stream_at(start)
+            if stream is None:
+                if self._bulk is not None:
+                    await self._bulk.arrival(self.version)
+                held = await self._held(start, stop)
+                if held is not None:
+                    return held
+                stream = await self._begin(start, plan)
+            ahead_to = 0
+            if plan.access is Access.SEQUENTIAL and not stream.whole:
+                stream.users.add(pattern)
+                ahead_to = plan.stream_to
+            data = await stream.read(start, min(stop, stream.stop), ahead_to)
+            if data is not None:
+                return data
+            if self._closed:
+                raise trio.ClosedResourceError("this reader was closed")
+
+    def _stream_at(self, offset: int) -> Stream | None:
+        return next((stream for stream in self._streams if stream.serves(offset)), None)
+
+    async def _held(self, start: int, stop: int) -> bytes | None:
+        """Return the bytes if they are in memory or on disk."""
+        piece = self._cache.recall((self.version, "piece", start // PIECE_BYTES))
+        if piece is not None:
+            first = start - start % PIECE_BYTES
+            return piece[start - first : stop - first]
+        index = start // BLOCK_BYTES
+        block = await self._cache.get(self.version, index)
+        if block is None:
+            return None
+        first = index * BLOCK_BYTES
+        if len(block) != min(BLOCK_BYTES, self.size - first):
+            await self._cache.discard(self.version)  # of a version of another size: not ours
+            return None
+        return block[start - first : stop - first]
+
+    async def _begin(self, offset: int, plan: Plan) -> Stream:
+        """Begin a stream for the missing byte at *offset*, unless somebody just has."""
+        start, stop = await self._range(offset, plan)
+        existing = self._stream_at(offset)
+        if existing is not None:
+            return existing
+        if self._closed:
+            raise trio.ClosedResourceError("this reader was closed")
+        stream = Stream(
+            self._source,
+            self._budget,
+            self.version,
+            start,
+            stop,
+            size=self.size,
+            whole=stop - start <= BLOCK_BYTES or plan.access is not Access.SEQUENTIAL,
+            patience_seconds=self._patience,
+            deliver=self._deliver,
+        )
+        self._streams.append(stream)
+        self._nursery.start_soon(self._run, stream)
+        return stream
+
+    async def _range(self, offset: int, plan: Plan) -> tuple[int, int]:
+        """Return what to fetch: from about *offset* to where the plan or what is missing ends."""
+        if self.size <= BLOCK_BYTES:
+            return 0, self.size
+        index = offset // BLOCK_BYTES
+        last = self.size if plan.access is Access.SEQUENTIAL else plan.stream_to
+        start = max(plan.stream_from, index * BLOCK_BYTES)
+        blocks = -(-last // BLOCK_BYTES)
+        if blocks > index + 1:
+            # One long stream, but not over blocks that are at hand.
+            run = await self._cache.missing_run(self.version, index + 1, blocks)
+            last = min(last, run * BLOCK_BYTES)
+        return start, last
+
+    # --- tasks ------------------------------------------------------------------------
+
+    async def _run(self, stream: Stream) -> None:
+        try:
+            await stream.run()
+        finally:
+            self._streams.remove(stream)
+        if stream.whole and stream.stop - stream.start < BLOCK_BYTES < self.size:
+            for number, piece in stream.pieces(PIECE_BYTES):
+                self._cache.remember((self.version, "piece", number), piece)
+
+    async def _deliver(self, index: int, block: bytes) -> None:
+        # In memory at once, for whoever comes next; on disk beside the stream. Also if the
+        # stream is being cancelled: a tool closes a file as soon as it has the last byte.
+        self._cache.remember((self.version, index), block)
+        with trio.CancelScope(shield=True):
+            await self._storing.acquire()
+        self._nursery.start_soon(self._store, index, block)
+
+    async def _store(self, index: int, block: bytes) -> None:
+        try:
+            if self._blobs is None or not self._blobs.all_here:
+                await self._cache.put(self.version, index, block)
+        finally:
+            self._storing.release()
+
+
+class Readers:
+    """The readers of a mount: one for each version, for as long as anybody wants it."""
+
+    def __init__(
+        self,
+        source: Source,
+        cache: BlockCache,
+        budget: Budget,
+        nursery: trio.Nursery,
+        *,
+        blobs: BlobFiles | None = None,
+        bulk: Bulk | None = None,
+        patience_seconds: float = PATIENCE_SECONDS,
+        idle: int = IDLE_READERS,
+    ) -> None:
+        self._bulk = bulk
+        self._blobs = blobs
+        self._source, self._cache, self._budget = source, cache, budget
+        self._nursery = nursery
+        self._patience = patience_seconds
+        self._idle_limit = idle
+        self._keeping = 0
+        self._readers: dict[int, VersionReader] = {}
+        self._holders: dict[int, int] = {}
+        self._idle: OrderedDict[int, None] = OrderedDict()
+
+    def open(self, version: int, size: int) -> VersionReader:
+        """Return the reader of a version; `close` it as often."""
+        reader = self._readers.get(version)
+        if reader is None:
+            reader = self._readers[version] = VersionReader(
+                version,
+                size,
+                source=self._source,
+                cache=self._cache,
+                budget=self._budget,
+                nursery=self._nursery,
+                blobs=self._blobs,
+                bulk=self._bulk,
+                patience_seconds=self._patience,
+            )
+        self._idle.pop(version, None)
+        self._holders[version] = self._holders.get(version, 0) + 1
+        return reader
+
+    async def close(self, reader: VersionReader, pattern: Readahead | None = None) -> None:
+        """Give a reader back; *pattern* is that of the handle that had it."""
+        if pattern is not None:
+            reader.leave(pattern)
+        version = reader.version
+        self._holders[version] -= 1
+        if self._holders[version]:
+            return
+        del self._holders[version]
+        if self._readers.get(version) is not reader:
+            return  # all were closed meanwhile
+        # Kept for a while: the file is opened again, or a draft reads another piece of it.
+        self._idle[version] = None
+        while len(self._idle) > self._idle_limit:
+            oldest, _ = self._idle.popitem(last=False)
+            reader = self._readers.pop(oldest)
+            await reader.aclose()
+
+    def expect(self, nodes: Sequence[Node]) -> None:
+        """Fetch the current versions of small files that will probably be opened soon."""
+        if self._bulk is not None:
+            self._bulk.is_kept = self._blobs is None or not self._blobs.all_here
+            self._bulk.fetch(nodes)
+
+    def keep(self, version: int, data: bytes) -> None:
+        """Cache the whole of a version that has one block at most."""
+        if data and len(data) <= BLOCK_BYTES:
+            self._cache.remember((version, 0), data)
+            elsewhere = self._blobs is None or not self._blobs.all_here
+            if elsewhere and self._keeping < KEEPING:
+                self._keeping += 1
+                self._nursery.start_soon(self._keep, version, data)
+
+    async def _keep(self, version: int, data: bytes) -> None:
+        try:
+            await self._cache.put(version, 0, data)
+        finally:
+            self._keeping -= 1
+
+    async def read(self, version: int, version_size: int, offset: int, size: int) -> bytes:
+        """Return bytes of a version, without a handle."""
+        reader = self.open(version, version_size)
+        try:
+            return await reader.read(offset, size)
+        finally:
+            await self.close(reader)
+
+    async def aclose(self) -> None:
+        """Close all readers."""
+        self._idle.clear()
+        while self._readers:
+            _, reader = self._readers.popitem()
+            await reader.aclose()

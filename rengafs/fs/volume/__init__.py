@@ -1,0 +1,1 @@
+"""The file system as logic: one mounted tree, and its open files. No FUSE in here."""

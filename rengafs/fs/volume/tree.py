@@ -1,0 +1,201 @@
+"""`Tree`: what the parts of a volume share: the inode table, the service, what both say.
+
+Names are changed in `naming`, attributes and contents in `volume`; both stand on this.
+"""
+
+from dataclasses import replace
+
+import msgspec
+import trio
+
+from rengafs.fs.names import attributes, entering
+from rengafs.fs.names.attributes import Stat
+from rengafs.fs.names.directories import OpenDirectories
+from rengafs.fs.names.history import History
+from rengafs.fs.names.inodes import Inode, Inodes, Past, What
+from rengafs.fs.names.listings import Listings, key_of
+from rengafs.fs.names.requests import Caller, VolumeOptions
+from rengafs.fs.names.touched import Touched
+from rengafs.fs.reads.neighbours import Neighbours, is_small
+from rengafs.fs.remote import Remote
+from rengafs.fs.volume.contents import Contents
+from rengafs.fs.volume.openfiles import OpenFiles
+from rengafs.protocol.errors import NotFound, ReadOnly
+from rengafs.protocol.operations import Operation, Outcome
+from rengafs.protocol.records import ROOT, Node
+
+LIVE_SECONDS = 3600.0
+"""How long the kernel may believe what we said while the feed lives: it is told of changes."""
+LOST_SECONDS = 1.0
+"""How long it may while the feed is lost."""
+HISTORY_SECONDS = 1.0
+"""How long a name under ``.versions/`` is believed: the feed does not speak of those."""
+
+
+class Tree:
+    """One mounted tree, as far as its parts share it."""
+
+    def __init__(
+        self,
+        remote: Remote,
+        root: Node,
+        contents: Contents,
+        options: VolumeOptions,
+        background: trio.Nursery | None = None,
+    ) -> None:
+        self.inodes = Inodes(root)
+        self.touched = Touched()
+        self.listings = Listings(self.touched, self._is_fresh)
+        self.neighbours = Neighbours()
+        self._readers = contents.readers
+        self._background = background
+        """Where pages of directories are fetched ahead of time."""
+        self.feed_is_live = False
+        """Set by whoever follows the feed."""
+        self._remote = remote
+        self.saver = contents.saver
+        self.files = OpenFiles(self.inodes, contents)
+        self.directories = OpenDirectories(self.inodes)
+        self._options = options
+        self._history = History(remote)
+
+    def stat(self, inode: Inode) -> Stat:
+        """Return what stat says, without asking anybody."""
+        stat = attributes.describe(inode.number, inode.what, self._options.owner)
+        if inode.content is not None and inode.content.is_unsaved:
+            return stat.with_draft(inode.content.size, inode.content.mtime_ns)
+        held_back = inode.held_back
+        return stat if held_back is None else replace(stat, size=held_back.size)
+
+    def told(self, inode: Inode) -> tuple[Stat, float]:
+        """Return what the kernel is told of an inode, and for how many seconds it is good."""
+        inode.told_old = inode.held_back is not None
+        if inode.stale or inode.told_old:
+            return self.stat(inode), 0.0
+        return self.stat(inode), self.validity(inode.what)
+
+    def validity(self, what: What) -> float:
+        """Return for how many seconds the kernel may believe what we say."""
+        if isinstance(what, Past) and not what.top:
+            return LIVE_SECONDS  # what was stays as it was
+        if not isinstance(what, Node):
+            return HISTORY_SECONDS
+        return LIVE_SECONDS if self.feed_is_live else LOST_SECONDS
+
+    def was_overtaken(self, mark: int, parent: int, name: bytes, inode: Inode | None) -> bool:
+        """Whether the feed spoke of a name, or of what stands there, after *mark*.
+
+        Then what we found may be the state before that, and nobody is to rely on it.
+        """
+        directory = self.inodes.find(parent)
+        if directory is None or not directory.is_live:
+            return False
+        if inode is not None and inode.is_live and self.touched.since(mark, inode.node.id):
+            inode.stale = True
+            return True
+        return self.touched.since(mark, key_of(directory.node.id, name))
+
+    def _expect_more(self, inode: Inode) -> None:
+        """Have those small files fetched that will be opened after this one, if that shows."""
+        directory = self.inodes.find(inode.parent)
+        if directory is None or not directory.is_live or not is_small(inode.node):
+            return
+        listing = self.listings.get(directory.node.id)
+        if listing is not None and inode.name in listing.rows:
+            soon = self.neighbours.opened(directory.node.id, inode.name, listing)
+            if soon:
+                self._readers.expect(soon)
+
+    def note_change(self, node: int) -> None:
+        """Take in that a node is not what listings say."""
+        self.touched.note(node)
+
+    def _is_fresh(self, node: Node) -> bool:
+        known = self.inodes.of_node(node.id)
+        return known is not None and not known.stale
+
+    def _entered(self, directory: Inode, name: bytes, node: Node) -> Inode:
+        inode = self.inodes.add(node)
+        inode.parent, inode.name = directory.number, name
+        inode.checked = trio.current_time()
+        return inode
+
+    def _owners(self, directory: Inode, caller: Caller) -> entering.Owners:
+        return entering.owners(directory.node, caller, self._options.owner)
+
+    async def _change(self, inode: Inode, operation: Operation) -> None:
+        outcome = await self._apply(operation)
+        if outcome.node is not None:
+            inode.learn(outcome.node)
+
+    async def _apply(self, operation: Operation) -> Outcome:
+        """Carry out a change, after all that it depends on."""
+        await self.saver.make_way(operation)
+        outcome = await self._remote.change(operation)
+        if outcome.node is not None:
+            # Not only once the feed says so: till then a listing has the node as it was.
+            self.note_change(outcome.node.id)
+        return outcome
+
+    def _directory_changed(self, directory: Inode, why: Node | None = None) -> None:
+        """Take in that a change of ours has changed a directory; *why*, its times are those of."""
+        self.directories.changed(directory.number)
+        if why is None:
+            directory.stale = True
+        else:
+            at_ns = why.ctime_ns
+            links = directory.node.links
+            if why.kind.is_directory:
+                links += 1 if why.links else -1
+            node = msgspec.structs.replace(
+                directory.node, links=links, mtime_ns=at_ns, ctime_ns=at_ns
+            )
+            directory.learn(node)
+
+    async def _refresh(self, inode: Inode) -> None:
+        """Ask the service for the node again where what we know may be old."""
+        if not inode.is_live or (inode.node.links == 0 and inode.number != ROOT):
+            return
+        age = trio.current_time() - inode.checked
+        if not inode.stale and (self.feed_is_live or age < LOST_SECONDS):
+            return
+        asked = inode.node.id
+        if self.saver.waits(asked):
+            return  # what is here is newer than what the service would say
+        mark = self.touched.mark()
+        try:
+            node = await self._remote.node(asked)
+        except NotFound:
+            node = None
+        if inode.node.id != asked:
+            return  # renamed meanwhile: the answer is about another file
+        inode.checked = trio.current_time()
+        if node is not None:
+            inode.told_old = inode.told_old or node.version != inode.node.version
+            inode.learn(node)
+            inode.stale = self.touched.since(mark, asked)
+
+    def _writable(self, number: int) -> Inode:
+        inode = self.inodes.get(number)
+        if not inode.is_live:
+            raise ReadOnly("history can't be changed; copy the version out of it")
+        if self._options.read_only:
+            raise ReadOnly("this mount is read-only")
+        return inode
+
+    def _named(self, number: int) -> Inode:
+        """Return the inode if it may be changed, and has a name by which others know it."""
+        inode = self._writable(number)
+        if not inode.node.links:
+            # Its id may be that of the file that replaced it.
+            raise NotFound("the file has been deleted, and is only open still")
+        return inode
+
+    def _writable_directory(
+        self, number: int, new_name: bytes | None = None, *, files: bool = False
+    ) -> Inode:
+        """Return the directory if an entry of it may change, and be called *new_name*."""
+        inode = self._writable(number)
+        if new_name is not None:
+            entering.check_new_name(inode, new_name, files=files)
+        return inode

@@ -1,0 +1,452 @@
+"""`Draft`: bytes written over a version, not yet a version themselves.
+
+What a draft reads as, from top to bottom: what was written lately (in memory), what was
+written before (its file on disk), the version it was begun on as far as no truncate has
+cut it, zeros. Small drafts never touch the disk.
+
+What protects what: *state* (length, extents, generation) changes only between awaits, so it
+is always whole. *Bytes on disk* are read and written under the draft's lock, so a read, a
+flush and a commit's payload see them in one order. A write that fits the memory buffer
+takes no lock and does not wait; its bytes are newer than any that a lock holder handles.
+Nobody holds the lock while waiting for the service.
+
+A commit under way is a `Flight`: it sends the bytes as they were at the snapshot. Whoever
+writes over such bytes meanwhile first has the old ones copied aside.
+
+Refused bytes: a write raises `NoSpace` itself, or has its bytes in memory; those that the
+disk refuses later stay there, and writes, checkpoints and snapshots raise `NoSpace` until
+it takes them.
+"""
+
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import trio
+
+from rengafs.fs.writes import draftfiles
+from rengafs.fs.writes.draftfiles import About, DraftFiles, Leftover, Range
+from rengafs.fs.writes.draftlimits import DraftLimits
+from rengafs.fs.writes.extents import Extents
+from rengafs.fs.writes.flights import CommitPlan, Flight, coarsened
+from rengafs.fs.writes.layers import BaseReader, laid, laid_over_base
+from rengafs.fs.writes.localbytes import LocalBytes
+from rengafs.protocol.errors import RengafsError
+
+__all__ = ["BaseReader", "CommitPlan", "Draft", "DraftStore", "Leftover"]
+
+log = logging.getLogger(__name__)
+
+
+class Draft:
+    """The changed content of one file; all its handles share it. Made by `DraftStore`.
+
+    Every method may raise `NoSpace`, and `InternalError` for a broken disk.
+    """
+
+    def __init__(
+        self,
+        store: "DraftStore",
+        *,
+        file: int,
+        name: str,
+        base: int | None,
+        base_length: int,
+        reader: BaseReader | None,
+    ) -> None:
+        self.file = file
+        self.name = name
+        self.base = base
+        """The version that the next commit is based on."""
+        self.base_length = base_length
+        """So much of the base shows through; the least length since."""
+        self.mtime_ns = store.clock()
+        """Of the last write."""
+        self._store = store
+        self._length = self._base_size = base_length
+        # The reader is of the version that the draft was begun on, and stays: what later
+        # versions changed is in the draft's own file.
+        self._reader = reader
+        self._reader_stop = base_length if reader is not None else 0
+        self._written = Extents()
+        """Local: not read from the base, whatever it is by now."""
+        self._changed = Extents()
+        """Not in the base."""
+        self._bytes = LocalBytes(store, base_length, self._about)
+        self._lock = trio.Lock()
+        self._flight: Flight | None = None
+        self._generation = self._committed = 0
+        self._why = ""
+        self._closed = self._journaled = False
+
+    @property
+    def length(self) -> int:
+        """Bytes of the whole content."""
+        return self._length
+
+    @property
+    def dirty(self) -> bool:
+        """Whether anything has changed since the last commit's snapshot."""
+        return self._generation != self._committed
+
+    @property
+    def extents(self) -> Extents:
+        """What was written since the base. Not to be changed."""
+        return self._changed
+
+    # --- reading and writing ----------------------------------------------------------
+
+    async def write(self, offset: int, data: bytes) -> None:
+        """Write *data* at *offset*, all of it or none."""
+        size = len(data)
+        if not size:
+            return
+        self._check_open()
+        if self._goes_through(offset, size):
+            await self._write_through(offset, data)
+            return
+        while not self._bytes.has_room(size):
+            async with self._lock:
+                self._check_open()
+                await self._bytes.flush(self._length, self._flight)
+                await self._describe_if_due()
+        self._bytes.add(offset, data)
+        self._note(offset, offset + size)
+
+    async def read(self, offset: int, size: int) -> bytes:
+        """Return *size* bytes, or fewer at the end. Raises what reading the base raises."""
+        async with self._lock:
+            self._check_open()
+            stop = min(offset + size, self._length)
+            if offset >= stop:
+                return b""
+            reader = self._reader
+            missing = [
+                (start, min(end, self._reader_stop))
+                for start, end in self._written.gaps(offset, stop)
+                if start < self._reader_stop
+            ]
+            asked = [(offset, stop)]
+            layers = await self._bytes.layers(asked, self._bytes.newest(offset, stop))
+            content = laid(asked, layers)
+        for start, end in missing:
+            content = await laid_over_base(content, offset, reader, start, end)
+        return bytes(content)
+
+    async def truncate(self, length: int) -> None:
+        """Cut or grow; bytes that come into being are zero."""
+        async with self._lock:
+            self._check_open()
+            before, self._length = self._length, length
+            self.mtime_ns = self._store.clock()
+            if length == before:
+                return
+            self._generation += 1
+            if length > before:
+                return
+            self._cut(length)
+            if self._flight is None:
+                # Only for the room: what is not stored is never looked at. A flight still
+                # needs it; then `committed` or the next truncate does this.
+                await self._bytes.tidy()
+
+    def _cut(self, length: int) -> None:
+        self._bytes.cut(length)
+        self._written.cut(length)
+        self._changed.cut(length)
+        self.base_length = min(self.base_length, length)
+        self._reader_stop = min(self._reader_stop, length)
+        if self._flight is not None:
+            self._flight.since.cut(length)
+            self._flight.cut = min(self._flight.cut, length)
+
+    def _note(self, start: int, stop: int) -> None:
+        self._written.add(start, stop)
+        self._changed.add(start, stop)
+        if self._flight is not None:
+            self._flight.since.add(start, stop)
+        self._length = max(self._length, stop)
+        self._generation += 1
+        self.mtime_ns = self._store.clock()
+
+    def _goes_through(self, offset: int, size: int) -> bool:
+        limits = self._store.limits
+        return (
+            size >= min(limits.through, limits.buffer)
+            or offset + size > limits.far
+            or not self._store.has_room(size)
+        )
+
+    async def _write_through(self, offset: int, data: bytes) -> None:
+        async with self._lock:
+            self._check_open()
+            await self._bytes.write_through(offset, data, self._length, self._flight)
+            self._note(offset, offset + len(data))
+            await self._describe_if_due()
+
+    async def _describe_if_due(self) -> None:
+        if self._bytes.is_description_due:
+            # For who may have to look for them; whether it works is not this write's concern.
+            with contextlib.suppress(RengafsError):
+                await self._bytes.describe(durable=False)
+
+    def _about(self) -> About:
+        stored = self._bytes.stored
+        return About(
+            file=self.file,
+            name=self.name,
+            base=self.base,
+            base_size=self._base_size,
+            base_length=self.base_length,
+            # Not what is in memory only: it would be zeros to whoever finds the rest.
+            length=self._bytes.stored_length,
+            extents=[part for pair in self._changed for part in stored.within(*pair)],
+            mtime_ns=self.mtime_ns,
+            mount=self._store.mount,
+            why=self._why,
+            catalog=self._store.catalog,
+            user=self._store.user,
+            journaled=self._journaled,
+        )
+
+    # --- commits ----------------------------------------------------------------------
+
+    async def snapshot(self) -> CommitPlan:
+        """Return what must be sent for the draft as it is now.
+
+        One plan at a time: a new one ends the one before, which can then be neither sent
+        nor `committed`. Writes may go on; they are not in the plan, and leave the draft dirty.
+        """
+        async with self._lock:
+            self._check_open()
+            self._flight = flight = self._depart()
+            try:
+                assert flight.plan is not None, "made in _depart"
+                if flight.plan.is_small:
+                    newest = self._bytes.newest(0, self._length)
+                    layers = await self._bytes.layers(flight.sent, newest)
+                    flight.inline = bytes(laid(list(flight.sent), layers))
+                    flight.local = Extents()
+                else:
+                    # What is buffered now belongs to the snapshot; what comes while it is
+                    # being written does not, and stays in the buffer.
+                    await self._bytes.flush(self._length, None)
+            except BaseException:
+                self._flight = None
+                raise
+        assert flight.plan is not None, "made in _depart"
+        return flight.plan
+
+    async def committed(self, plan: CommitPlan, version: int, size: int) -> None:
+        """Go on from *version*, of *size* bytes, which *plan* has become."""
+        flight = self._flight
+        assert flight is not None, "this plan is over"
+        assert flight.plan is plan, "another snapshot was taken"
+        self._flight = None
+        self._changed = flight.since
+        self._committed = flight.generation
+        self.base, self._base_size = version, size
+        self.base_length = min(size, flight.cut)
+        self._why = ""
+        if flight.saved or flight.cut < plan.length:
+            async with self._lock:
+                await self._bytes.tidy()
+
+    def rebase(self, version: int) -> None:
+        """Go on from *version*, which has the same bytes as the base: a file was renamed."""
+        self.base = version
+
+    def _depart(self) -> Flight:
+        """Return the flight of what the draft is now, with its plan."""
+        shown = min(self.base_length, self._length)
+        sent = self._changed.copy()
+        base = None if sent.covers(0, shown) else self.base
+        if base is not None:
+            # The service cuts the base once, at the end: what was cut off before the draft
+            # grew again must be sent as zeros.
+            sent.add(self.base_length, min(self._base_size, self._length))
+        sent = coarsened(sent, self._store.limits.extents)
+        flight = Flight(
+            sent=sent,
+            local=self._written.copy(),
+            base_stop=self._reader_stop,
+            cut=self._length,
+            generation=self._generation,
+        )
+        flight.plan = CommitPlan(
+            base=base,
+            length=self._length,
+            extents=[(start, stop - start) for start, stop in sent],
+            payload_bytes=sent.total,
+            open_payload=lambda: self._payload(flight),
+            begun_on=self.base,
+            mtime_ns=self.mtime_ns,
+            is_small=self._fits_inline(flight),
+            is_filled=len(self._changed) > self._store.limits.extents,
+        )
+        return flight
+
+    def _fits_inline(self, flight: Flight) -> bool:
+        limits = self._store.limits
+        if len(self._changed) > limits.extents:
+            return False  # what was filled in is not local
+        return flight.sent.total <= limits.inline
+
+    async def _payload(self, flight: Flight) -> AsyncIterator[bytes]:
+        if flight.inline is not None:
+            if flight.inline:
+                yield flight.inline
+            return
+        size = self._store.limits.payload_piece
+        for start, stop in flight.sent:
+            for at in range(start, stop, size):
+                yield await self._as_it_was(flight, at, min(at + size, stop))
+
+    async def _as_it_was(self, flight: Flight, start: int, stop: int) -> bytes:
+        """Return bytes as they were at the snapshot."""
+        async with self._lock:
+            if self._flight is not flight or self._closed:
+                raise trio.ClosedResourceError("this plan is over")
+            layers = await self._bytes.as_they_were(flight, start, stop)
+        content = laid([(start, stop)], layers)
+        for at, end in flight.local.gaps(start, stop):
+            if at < flight.base_stop:
+                shown = min(end, flight.base_stop)
+                content = await laid_over_base(content, start, self._reader, at, shown)
+        return bytes(content)
+
+    async def seal(self, plan: CommitPlan) -> tuple[str, list[Range]]:
+        """Have what *plan* sends on disk for good: a journal counts on it from now on.
+
+        Nothing may be written to the draft any more. Returns the name of its directory, and
+        the ranges of the payload that are in its file; other bytes of it are zero.
+        """
+        flight = self._flight
+        assert flight is not None, "this plan is over"
+        assert flight.plan is plan, "another snapshot was taken"
+        self._journaled = True
+        try:
+            await self.checkpoint(durable=True)
+        except BaseException:
+            self._journaled = False
+            raise
+        assert self._bytes.files is not None, "a checkpoint makes them"
+        local = [pair for part in flight.sent for pair in flight.local.within(*part)]
+        return self._bytes.files.directory.name, local
+
+    async def release(self) -> None:
+        """Let go of the draft, and leave what is on disk to whoever counts on it."""
+        if not self._closed:
+            await self._end(DraftFiles.close)
+
+    # --- what remains -----------------------------------------------------------------
+
+    async def checkpoint(self, *, durable: bool = False) -> None:
+        """Have all bytes on disk, and a description by which they are found.
+
+        :param durable: whether they are to outlive a crash of the machine, not only ours.
+        """
+        async with self._lock:
+            self._check_open()
+            await self._bytes.flush(self._length, self._flight)
+            await self._bytes.describe(durable=durable)
+
+    async def keep(self, reason: str) -> Path | None:
+        """Note that a commit was refused; return where the bytes are.
+
+        The draft remains as it was, and may be committed again. None: the local disk has
+        refused the bytes too; what it did not take is in memory, and was logged.
+        """
+        self._flight = None
+        self._why = reason
+        try:
+            await self.checkpoint(durable=True)
+        except RengafsError as error:
+            log.error("unsent bytes of file %d (%s): %s", self.file, self.name, error.message)
+            return None
+        files = self._bytes.files
+        assert files is not None, "a checkpoint makes them"
+        return files.directory / draftfiles.DATA
+
+    async def close(self) -> None:
+        """Let go of the draft; unsent bytes stay, as one of the store's leftovers."""
+        if self._closed:
+            return
+        if not self.dirty:
+            await self.discard()
+            return
+        try:
+            await self.checkpoint(durable=True)
+        finally:
+            await self._end(DraftFiles.close)
+
+    async def discard(self) -> None:
+        """Let go of the draft and its bytes."""
+        if not self._closed:
+            await self._end(DraftFiles.remove)
+
+    async def _end(self, end: Callable[[DraftFiles], None]) -> None:
+        self._closed = True
+        self._flight = None
+        with trio.CancelScope(shield=True):
+            async with self._lock:
+                await self._bytes.end(end)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise trio.ClosedResourceError("this draft is closed")
+
+
+class DraftStore:
+    """The drafts of a mount, in a directory that other mounts may share.
+
+    :param mount: names this mount in its drafts' descriptions.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        limiter: trio.CapacityLimiter,
+        *,
+        mount: str = "",
+        catalog: str = "",
+        user: str = "",
+        clock: Callable[[], int] = time.time_ns,
+        limits: DraftLimits | None = None,
+    ) -> None:
+        self.directory = directory
+        self.limiter = limiter
+        self.mount = mount
+        self.catalog, self.user = catalog, user
+        """Of which service, and by whom: who finds the bytes must know where they belong."""
+        self.clock = clock
+        self.limits = limits or DraftLimits()
+        self.buffered_bytes = 0
+        """Of all drafts together, in memory."""
+
+    def has_room(self, size: int) -> bool:
+        """Whether *size* bytes more may stay in memory."""
+        return self.buffered_bytes + size <= self.limits.all_buffers
+
+    async def make(
+        self,
+        *,
+        file: int,
+        base: int | None,
+        base_length: int,
+        reader: BaseReader | None,
+        name: str = "",
+    ) -> Draft:
+        """Return a draft that reads as its base does: *base_length* bytes of *reader*.
+
+        Nothing is on disk until something has to be.
+        """
+        return Draft(self, file=file, name=name, base=base, base_length=base_length, reader=reader)
+
+    async def leftovers(self) -> list[Leftover]:
+        """Return what drafts have left that nobody has open, oldest first."""
+        return await trio.to_thread.run_sync(
+            draftfiles.leftovers, self.directory, limiter=self.limiter
+        )

@@ -1,0 +1,14 @@
+"""``--write-back``: saves that are durable here first, and committed in the background.
+
+==========  ========================================================================
+`sending`   workers: what waits becomes requests, and what comes of them is taken in
+`outbox`    what waits, file by file, in order; its bounds; who waits for it
+`journal`   the same on disk, so that it survives this process and this machine's power
+`records`   what the journal's records say
+`replaying` what mounts that have ended left behind, sent by the next one
+==========  ========================================================================
+
+A file's entries are sent in their order, one request at a time; entries of many files share
+a request. An entry is forgotten only when the service has answered for it. A request whose
+answer was lost is repeated under the same keys, so the service carries it out once.
+"""

@@ -1,0 +1,192 @@
+"""Workers: what waits in an outbox becomes requests, and what comes of them is taken in.
+
+What the service can't be asked, it is asked again, for as long as it takes. What it has no
+room for, or no right by this token, is tried again more slowly: that may change. What it
+refuses for good is put aside on disk, and told.
+"""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+import trio
+from msgspec.structs import replace
+
+from rengafs.fs.remote import Remote
+from rengafs.fs.writes.unsent import Unsent
+from rengafs.fs.writes.writeback.outbox import Chain, Entry, Outbox
+from rengafs.protocol.errors import (
+    Corrupt,
+    InternalError,
+    NoSpace,
+    NotAuthenticated,
+    RengafsError,
+    Unavailable,
+    UnexpectedAnswer,
+    from_problem,
+)
+from rengafs.protocol.operations import Commit, MakeFile, Operation, Outcome
+
+log = logging.getLogger(__name__)
+
+SMALL_WORKERS = 2
+LARGE_WORKERS = 2
+LINGER_SECONDS = 0.1
+"""How long a request waits for company, unless somebody waits for it."""
+WORTH_SENDING = 128
+"""Files that need no more company."""
+FIRST_DELAY = 0.2
+LONGEST_DELAY = 10.0
+SLOW_DELAY = 30.0
+
+_SLOW = (NoSpace, NotAuthenticated, InternalError, UnexpectedAnswer)
+"""What may pass, but not soon."""
+
+PutAside = Callable[[Chain, RengafsError], Awaitable[str]]
+"""Keeps the bytes of a file that the service refuses; returns where."""
+
+
+class Sender:
+    """Sends what waits in an outbox."""
+
+    def __init__(self, outbox: Outbox, remote: Remote, put_aside: PutAside) -> None:
+        self._outbox = outbox
+        self._remote = remote
+        self._put_aside = put_aside
+
+    async def run(self) -> None:
+        """Send, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            for _ in range(SMALL_WORKERS):
+                nursery.start_soon(self._work, self._small)
+            for _ in range(LARGE_WORKERS):
+                nursery.start_soon(self._work, self._large)
+
+    async def _work(self, one: Callable[[], Awaitable[bool]]) -> None:
+        while True:
+            changed = self._outbox.work
+            if not await one():
+                with trio.move_on_at(max(self._outbox.next_try(), trio.current_time() + 0.01)):
+                    await changed.wait()
+
+    async def _small(self) -> bool:
+        if not self._outbox.hurried and self._outbox.is_short(WORTH_SENDING):
+            await trio.sleep(LINGER_SECONDS)
+        batch = self._outbox.take_small()
+        if not batch:
+            return False
+        last: dict[int, Outcome] = {}
+        try:
+            await self._request(batch, last)
+            self._outbox.problem = None
+        except RengafsError as error:
+            await self._all_failed([chain for chain, _ in batch], error)
+        for chain, _ in batch:
+            await self._outbox.release(chain, last.get(chain.file))
+        return True
+
+    async def _large(self) -> bool:
+        taken = self._outbox.take_large()
+        if taken is None:
+            return False
+        chain, entry = taken
+        assert entry.opener is not None, "that is what makes it large"
+        outcome = None
+        try:
+            operation = self._operation(chain, entry)
+            assert isinstance(operation, Commit), "nothing else has a payload"
+            outcome = await self._remote.commit(operation, entry.opener)
+            self._outbox.problem = None
+            self._answered(chain, entry, outcome)
+        except RengafsError as error:
+            await self._failed(chain, error)
+        await self._outbox.release(chain, outcome)
+        return True
+
+    async def _request(
+        self, batch: list[tuple[Chain, list[Entry]]], last: dict[int, Outcome]
+    ) -> None:
+        """Send entries of several files; *last* gets the last good outcome of each."""
+        pairs = [(chain, entry) for chain, entries in batch for entry in entries]
+        places = [(entry.at, entry.queued.payload) for _, entry in pairs if entry.queued.payload]
+        payloads = iter(await self._outbox.journal.read(places) if places else [])
+        sent: list[Operation | tuple[Commit, bytes]] = []
+        for chain, entry in pairs:
+            operation = self._operation(chain, entry)
+            if isinstance(operation, Commit):
+                sent.append((operation, next(payloads) if operation.payload else b""))
+            else:
+                sent.append(operation)
+        outcomes = await self._remote.apply(sent)
+        for (chain, entry), operation_sent, outcome in zip(pairs, sent, outcomes, strict=True):
+            if outcome.problem is None:
+                self._answered(chain, entry, outcome)
+                last[chain.file] = outcome
+            elif outcome.problem.code != "skipped" and not _went_astray(chain, operation_sent):
+                await self._failed(chain, from_problem(outcome.problem))
+
+    def _operation(self, chain: Chain, entry: Entry) -> Operation:
+        operation = entry.queued.operation
+        if isinstance(operation, MakeFile):
+            return operation
+        if not isinstance(operation, Commit):
+            return replace(operation, node=chain.goes_to)
+        base = self._outbox.version(operation.base)
+        if base is not None and base < 0:
+            if not operation.whole:
+                raise Corrupt("the save that this one is based on was refused")
+            base = None
+        return replace(operation, node=chain.goes_to, base=base)
+
+    def _answered(self, chain: Chain, entry: Entry, outcome: Outcome) -> None:
+        self._outbox.answered(chain, entry, outcome)
+
+    async def _all_failed(self, chains: list[Chain], error: RengafsError) -> None:
+        """Take in that a whole request was refused or did not get there."""
+        if isinstance(error, Unavailable):
+            self._outbox.problem = error
+            log.warning("what was written can't be sent yet: %s", error)
+        elif len(chains) > 1 and not isinstance(error, _SLOW):
+            # One of them is to blame: each is sent alone, and tells.
+            self._outbox.suspect = len(chains)
+            return
+        for chain in chains:
+            if chain.entries:
+                await self._failed(chain, error)
+
+    async def _failed(self, chain: Chain, error: RengafsError) -> None:
+        chain.problem = error
+        if isinstance(error, (Unavailable, *_SLOW)):
+            delay = SLOW_DELAY if isinstance(error, _SLOW) else LONGEST_DELAY
+            delay = min(FIRST_DELAY * 2**chain.tries, delay)
+            chain.tries += 1
+            chain.retry_at = trio.current_time() + delay
+            log.info("%s is tried again in %.1f s: %s", chain.file, delay, error)
+            return
+        name = _name(chain, chain.entries[0])
+        size = sum(entry.queued.payload for entry in chain.entries)
+        kept = await self._put_aside(chain, error)
+        failure = Unsent(
+            file=chain.file,
+            name=name,
+            state=f"failed: {error.message}",
+            bytes=size,
+            since_ms=_now_ms(),
+            kept=kept,
+        )
+        log.error("%s is not saved: %s; its bytes are in %s", name, error, kept)
+        self._outbox.refused(chain, failure, error)
+
+
+def _went_astray(chain: Chain, sent: Operation | tuple[Commit, bytes]) -> bool:
+    """Whether an operation was sent to a file that has just turned out to be another one."""
+    operation = sent[0] if isinstance(sent, tuple) else sent
+    return getattr(operation, "node", chain.goes_to) != chain.goes_to
+
+
+def _name(chain: Chain, entry: Entry) -> str:
+    return chain.holder.name if chain.holder is not None else entry.queued.name
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,95 @@
+"""What travels about the size of history: rules, prunes, leases, and how much there is."""
+
+import msgspec
+
+
+class Retention(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """How much of its past a bucket keeps."""
+
+    bucket: int
+    rule: str
+    """As `rengafs.protocol.retention` reads it; ``all`` where there is none."""
+    author: str = ""
+    """Who set it; empty: nobody."""
+    set_ms: int = 0
+
+
+class PruneHistory(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What a prune is to do."""
+
+    dry_run: bool = False
+    """Only say what would go."""
+    listed: int = 0
+    """How many of the versions that go are told one by one, at the most."""
+
+
+class PrunedVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """A version that goes."""
+
+    path: str
+    """``bucket/dir/file`` by its present or last name."""
+    version: int
+    created_ms: int
+    size: int
+
+
+class Pruned(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What a prune took from history, or would take."""
+
+    bucket: int
+    rule: str
+    versions: int = 0
+    size: int = 0
+    """Bytes of these versions."""
+    freed_bytes: int = 0
+    """Bytes that the backends no longer hold: contents that nothing else needs."""
+    held: int = 0
+    """Versions that only open files and pins of mounts kept."""
+    dry_run: bool = False
+    listed: list[PrunedVersion] = []
+
+
+class Hold(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Versions that a client needs for a while, whatever a rule says.
+
+    It takes the place of all that the same holder of the same user held before.
+    """
+
+    holder: str
+    versions: list[int]
+    """Those that the user may not see are passed over."""
+    seconds: int
+
+
+class Held(msgspec.Struct, frozen=True, kw_only=True):
+    """What is held now."""
+
+    versions: int
+
+
+class BucketUsage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """How much a bucket holds, in bytes."""
+
+    bucket: int
+    name: str
+    """Shown name; of a deleted bucket, its last."""
+    backend: str
+    files: int
+    live_bytes: int
+    """Of current versions."""
+    history_bytes: int
+    """Of all other versions."""
+    stored_bytes: int
+    """What lies in backends for it, each content once. Buckets may share some."""
+    quota_bytes: int | None = None
+    rule: str = ""
+    """Of retention."""
+    deleted: bool = False
+
+
+class Usages(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """How much the buckets hold that a user may see."""
+
+    buckets: list[BucketUsage]
+    stored_bytes: dict[str, int]
+    """What lies in each backend for all of them together, each content once."""

@@ -1,0 +1,32 @@
+"""The real stores, started once for all tests that need them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.mounts import Home
+from support.rgw import Gateway, running_gateway
+from support.storehome import store_home
+from support.swift import Swift, running_swift
+
+
+@pytest.fixture(scope="session")
+def swift() -> Iterator[Swift]:
+    with running_swift() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gateway() -> Iterator[Gateway]:
+    with running_gateway() as server:
+        yield server
+
+
+@pytest.fixture
+def home(tmp_path: Path, swift: Swift, gateway: Gateway) -> Iterator[Home]:
+    """A user's home with the backends swift-here and s3-here."""
+    there = store_home(tmp_path / "home", swift, gateway)
+    try:
+        yield there
+    finally:
+        there.kill_all()

@@ -1,0 +1,167 @@
+"""Containers that the stores' own command-line clients wrote, shown as buckets."""
+
+import hashlib
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import pytest
+from aiobotocore.config import AioConfig
+from aiobotocore.session import AioSession
+from support.mounts import Home
+from support.rgw import Gateway
+from support.stores import container
+from support.swift import Swift, swift_command
+
+Upload = Callable[[Path, str], None]
+
+
+def s3cmd(gateway: Gateway, *arguments: object) -> str:
+    host = gateway.url.removeprefix("http://")
+    options = [
+        "--no-ssl",
+        f"--access_key={gateway.access_key}",
+        f"--secret_key={gateway.secret_key}",
+        f"--host={host}",
+        f"--host-bucket={host}",
+        "--config=/dev/null",
+    ]
+    done = subprocess.run(
+        ["s3cmd", *options, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+async def keep_versions(gateway: Gateway, bucket: str) -> None:
+    """Switch versioning on, which this s3cmd can't."""
+    making = AioSession().create_client(
+        "s3",
+        endpoint_url=gateway.url,
+        region_name="us-east-1",
+        aws_access_key_id=gateway.access_key,
+        aws_secret_access_key=gateway.secret_key,
+        config=AioConfig(s3={"addressing_style": "path"}),
+    )
+    async with making as store:
+        await store.put_bucket_versioning(
+            Bucket=bucket, VersioningConfiguration={"Status": "Enabled"}
+        )
+
+
+class SwiftClient:
+    backend = "swift-here"
+
+    def __init__(self, swift: Swift) -> None:
+        self.server, self.container = swift, container()
+        header = "X-Versions-Enabled:true"
+        swift_command(swift, "post", self.container, "-H", header)
+
+    def upload(self, path: Path, name: str) -> None:
+        swift_command(self.server, "upload", "--object-name", name, self.container, path)
+
+    def delete(self, name: str) -> None:
+        swift_command(self.server, "delete", self.container, name)
+
+
+class S3Client:
+    backend = "s3-here"
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.server, self.container = gateway, container()
+        s3cmd(gateway, "mb", f"s3://{self.container}")
+        anyio.run(keep_versions, gateway, self.container)
+
+    def upload(self, path: Path, name: str) -> None:
+        s3cmd(self.server, "put", path, f"s3://{self.container}/{name}")
+
+    def delete(self, name: str) -> None:
+        s3cmd(self.server, "del", f"s3://{self.container}/{name}")
+
+
+@pytest.fixture(params=[SwiftClient, S3Client])
+def client(request: pytest.FixtureRequest) -> "SwiftClient | S3Client":
+    server = "swift" if request.param is SwiftClient else "gateway"
+    return request.param(request.getfixturevalue(server))
+
+
+def sums(directory: Path) -> list[str]:
+    return [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(directory.iterdir())]
+
+
+@pytest.mark.fuse
+def test_every_object_and_old_version_is_found(
+    home: Home, client: "SwiftClient | S3Client", tmp_path: Path
+) -> None:
+    written: dict[str, list[str]] = {}
+
+    def upload(name: str, size: int) -> None:
+        data = os.urandom(size)
+        path = tmp_path / "upload"
+        path.write_bytes(data)
+        client.upload(path, name)
+        written.setdefault(name, []).append(hashlib.sha256(data).hexdigest())
+
+    for save in range(3):
+        upload("runs/2026/a.csv", 1000 + save)
+    upload("b & c.bin", 3 << 20)
+    upload("gone", 10)
+    client.delete("gone")
+
+    home.run("bucket", "adopt", client.backend, client.container, "--name", "theirs")
+    with home.mounted("top", "--backend", client.backend) as top:
+        bucket = top / "theirs"
+        assert sorted(path.name for path in bucket.iterdir()) == ["b & c.bin", "runs"]
+        assert sums(bucket / "runs/2026/.versions/a.csv") == written["runs/2026/a.csv"]
+        assert sums(bucket / ".versions/b & c.bin") == written["b & c.bin"]
+        assert sums(bucket / ".versions/gone") == written["gone"]
+        times = [
+            path.stat().st_mtime
+            for path in sorted((bucket / "runs/2026/.versions/a.csv").iterdir())
+        ]
+        assert times == sorted(times)
+        assert times[-1] == (bucket / "runs/2026/a.csv").stat().st_mtime
+
+        # Others go on, and so do we.
+        upload("runs/2026/a.csv", 2000)
+        upload("new", 5)
+        client.delete("b & c.bin")
+        (bucket / "ours").write_text("ours\n")
+        home.run("bucket", "refresh", "theirs")
+        assert sums(bucket / "runs/2026/.versions/a.csv") == written["runs/2026/a.csv"]
+        assert sorted(path.name for path in bucket.iterdir()) == ["new", "ours", "runs"]
+        assert sums(bucket / ".versions/b & c.bin") == written["b & c.bin"]
+        again = home.run("bucket", "refresh", "theirs")
+        assert "0 new versions, 0 deleted" in again.stdout
+
+        # An edit is a version of ours; what others stored is left alone.
+        with (bucket / "runs/2026/a.csv").open("ab") as file:
+            file.write(b"more")
+        (bucket / "new").unlink()
+    home.run("sweep", "--grace", "2")
+    home.run("bucket", "refresh", "theirs")
+    assert " 0 damaged" in home.run("check", "--contents").stdout
+
+
+@pytest.mark.fuse
+def test_what_others_overwrite_is_an_error_until_it_is_refreshed(
+    home: Home, swift: Swift, tmp_path: Path
+) -> None:
+    name = container()
+    path = tmp_path / "file"
+    path.write_text("first")
+    swift_command(swift, "upload", "--object-name", "file", name, path)
+    home.run("bucket", "adopt", "swift-here", name)
+    path.write_text("other")
+    swift_command(swift, "upload", "--object-name", "file", name, path)
+    with home.mounted("top") as top:
+        with pytest.raises(OSError, match="Input/output"):
+            (top / name / "file").read_text()
+        home.run("bucket", "refresh", name)
+        assert (top / name / "file").read_text() == "other"

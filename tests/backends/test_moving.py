@@ -1,0 +1,81 @@
+"""Moving a bucket between stores while it is used."""
+
+import hashlib
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from support.mounts import Home
+
+MIB = 1 << 20
+
+
+def contents(directory: Path) -> dict[str, str]:
+    found = {}
+    for path in sorted(directory.rglob("*")):
+        if path.is_file():
+            with path.open("rb") as file:
+                found[str(path.relative_to(directory))] = hashlib.file_digest(
+                    file, "sha256"
+                ).hexdigest()
+    return found
+
+
+@pytest.mark.fuse
+def test_a_bucket_in_use_moves_with_its_past(home: Home) -> None:
+    with home.mounted("top", "--backend", "local") as top:
+        bucket = top / "data"
+        (bucket / "sub").mkdir(parents=True)
+        (bucket / "sub" / "large").write_bytes(os.urandom(20 * MIB))
+        for save in range(3):
+            (bucket / "note").write_text(f"save {save}\n")
+        history = bucket / ".versions" / "note"
+        before = contents(bucket) | contents(history)
+
+        stop, written, failed = threading.Event(), [0], []
+
+        def write() -> None:
+            while not stop.wait(0.3):
+                try:
+                    (bucket / "busy").write_text(f"{written[0]}\n")
+                except OSError as error:
+                    failed.append(error)
+                written[0] += 1
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            for backend in ("s3-here", "swift-here"):
+                home.run("bucket", "move", "data", backend)
+                assert os.getxattr(bucket / "sub" / "large", "user.renga.sha256")
+        finally:
+            stop.set()
+            writer.join()
+        assert failed == []
+        after = contents(bucket) | contents(history)
+        assert before.items() <= after.items()
+        assert (bucket / "busy").read_text() == f"{written[0] - 1}\n"
+        assert len(list((bucket / ".versions" / "busy").iterdir())) == written[0]
+        again = home.run("bucket", "move", "data", "swift-here")
+        assert "moved 0 blobs" in again.stdout
+
+    # The cache of the mount may have helped: ask the stores.
+    with home.mounted("other", "--cache-dir", str(home.path / "cache")) as top:
+        assert (
+            before.items()
+            <= (contents(top / "data") | contents(top / "data/.versions/note")).items()
+        )
+    checked = home.run("check", "--contents")
+    assert " 0 damaged" in checked.stdout
+    data = home.path / ".local" / "share" / "rengafs" / "blobs"
+    assert list(data.glob("??/*")) == []
+
+
+@pytest.mark.fuse
+def test_a_backend_that_is_not_there_is_refused(home: Home) -> None:
+    with home.mounted("top") as top:
+        (top / "data").mkdir()
+    done = home.run("bucket", "move", "data", "s3-there", check=False)
+    assert done.returncode
+    assert "s3-there" in done.stderr

@@ -1,0 +1,70 @@
+"""``rengafs cache`` and ``rengafs warm``, as a user runs them against a service elsewhere."""
+
+import json
+
+import pytest
+
+
+@pytest.fixture
+def far(home, served):
+    """A bucket with files, on a mount over TCP; gives its path."""
+    address, token = served
+    (home.root / "token").write_text(token)
+    where = ("--endpoint", address, "--token-file", home.root / "token")
+    assert home.run("mount", *where, home.mountpoint).returncode == 0
+    folder = home.mountpoint / "data"
+    folder.mkdir()
+    for number in range(20):
+        (folder / f"f{number:02}").write_bytes(b"%d" % number * 3000)
+    (folder / "big").write_bytes(bytes(range(256)) * (3 << 12))
+    assert home.run("umount", home.mountpoint).returncode == 0
+    home.run("cache", "clear")
+    assert home.run("mount", *where, home.mountpoint).returncode == 0
+    yield folder
+    assert home.run("umount", home.mountpoint).returncode == 0
+
+
+def _json(done):
+    assert done.stdout, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_warm_brings_files_into_the_cache_which_tells_of_them_and_finds_a_flipped_bit(
+    home, far, refused
+):
+    assert _json(home.run("cache", "status", "--json"))["blocks"] == 0
+
+    done = home.run("warm", far)
+    size = sum(path.stat().st_size for path in far.iterdir())
+    assert (done.returncode, done.stdout) == (0, f"21 files are at hand, {size} bytes\n")
+    (home.root / "plain").write_text("x")
+    assert "no mount" in refused(home.run("warm", home.root / "plain"))
+    assert "absent" in refused(home.run("warm", far / "absent"))
+
+    # Small files come in batches, and are stored beside what goes on.
+    status = _json(home.run("cache", "status", "--json"))
+    assert status["blocks"] >= 3
+    assert status["bytes"] >= 3 << 20
+
+    cache = home.root / "cache" / "rengafs"
+    block = next(path for path in sorted(cache.rglob("*")) if path.is_file())
+    content = bytearray(block.read_bytes())
+    content[100] ^= 4
+    block.write_bytes(content)
+    done = home.run("cache", "verify")
+    assert done.returncode == 1
+    assert "dropped block" in done.stdout
+    assert "1 blocks were damaged" in done.stderr
+    assert not block.exists()
+    assert _json(home.run("cache", "verify", "--json"))["damaged"] == []
+
+    cleared = _json(home.run("cache", "clear", "--json"))
+    assert cleared["blocks"] >= status["blocks"] - 1
+    assert _json(home.run("cache", "status", "--json"))["bytes"] == 0
+    assert (far / "big").read_bytes() == bytes(range(256)) * (3 << 12)
+
+
+def test_an_empty_cache_is_no_error(home):
+    for command in ("status", "clear", "verify"):
+        done = home.run("cache", command, "--cache-dir", home.root / "nowhere")
+        assert done.returncode == 0, done.stderr

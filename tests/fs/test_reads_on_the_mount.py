@@ -1,0 +1,439 @@
+"""What reading costs in requests, and that it is right while others write: real mounts."""
+
+import hashlib
+import os
+import re
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from support.links import delayed
+from support.mounts import Home
+from support.scale import scaled
+from support.services import RunningService, running_service
+from support.talking import Talk, talking
+
+from rengafs.client import calls
+from rengafs.protocol.operations import Commit, MakeDirectory, MakeFile
+from rengafs.protocol.records import ROOT, Node
+
+SECONDS = 30
+MIB = 1 << 20
+
+
+class Place:
+    """A service, a bucket of it, and mounts."""
+
+    def __init__(self, service: RunningService, talk: Talk, root: Path) -> None:
+        self.service, self.talk, self.root = service, talk, root
+        self.bucket = talk.bucket()
+        page = talk.run(calls.entries(ROOT))
+        self.name = next(entry.name for entry in page.entries if entry.node.id == self.bucket.id)
+        self.homes: list[Home] = []
+
+    @contextmanager
+    def mount(self, *options: str, address: str = "") -> Iterator[Path]:
+        """Give the bucket on a mount of a user of its own."""
+        home = Home(self.root / f"home{len(self.homes)}")
+        home.path.mkdir(exist_ok=True)
+        self.homes.append(home)
+        token = home.path / "token"
+        token.write_text(self.service.token)
+        where = ("--endpoint", address or self.service.address, "--token-file", str(token))
+        with home.mounted("m", *where, *options) as path:
+            yield path / self.name
+
+    def folder(self, name: str, files: dict[str, bytes]) -> Node:
+        """Make a directory with files, not through a mount."""
+        folder = self.talk.do(MakeDirectory(parent=self.bucket.id, name=name)).node
+        names = list(files)
+        for start in range(0, len(names), 500):
+            some = names[start : start + 500]
+            made = self.talk.run(
+                calls.apply([MakeFile(parent=folder.id, name=name) for name in some], atomic=True)
+            )
+            saves = [
+                (_whole(outcome.node.id, files[name]), files[name])
+                for outcome, name in zip(made, some, strict=True)
+                if files[name]
+            ]
+            if saves:
+                self.talk.run(calls.apply(saves))
+        return folder
+
+    def asked(self) -> Counter[str]:
+        """Return how often each kind of request was answered so far."""
+        found: Counter[str] = Counter()
+        for line in self.service.log.read_text().splitlines():
+            if match := re.search(r"path=/api/storage/fs/(\S+)", line):
+                found[re.sub(r"\d+", "N", match[1])] += 1
+        return found
+
+    @contextmanager
+    def counted(self) -> Iterator[Counter[str]]:
+        """Give what is asked while the block runs."""
+        before = self.asked()
+        counter: Counter[str] = Counter()
+        yield counter
+        counter.update(self.asked() - before)
+
+
+def _whole(node: int, data: bytes) -> Commit:
+    size = len(data)
+    return Commit(node=node, length=size, whole=True, extents=[(0, size)], payload=size)
+
+
+@contextmanager
+def place_at(root: Path, listen: str) -> Iterator[Place]:
+    with running_service(listen=listen) as service, talking(service) as talk:
+        place = Place(service, talk, root)
+        try:
+            yield place
+        finally:
+            for home in place.homes:
+                home.kill_all()
+
+
+@pytest.fixture(scope="module")
+def far(tmp_path_factory) -> Iterator[Place]:
+    """A service that is reached over TCP, as from another machine."""
+    with place_at(tmp_path_factory.mktemp("far"), "127.0.0.1:0") as place:
+        yield place
+
+
+@pytest.fixture
+def here(tmp_path) -> Iterator[Place]:
+    """A service on a Unix socket: its blobs are on this machine."""
+    with place_at(tmp_path, "") as place:
+        yield place
+
+
+def eventually(condition) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "never came true"
+        time.sleep(0.01)
+
+
+def blocks_of(place: Place) -> list[Path]:
+    return [
+        path for home in place.homes for path in (home.path / ".cache").rglob("*") if path.is_file()
+    ]
+
+
+# --- blobs on this machine --------------------------------------------------------------
+
+
+def test_a_blob_on_this_machine_is_read_where_it_lies_and_not_cached(here):
+    data = os.urandom(5 * MIB + 123)
+    here.folder("d", {"big": data, "middle": data[: 300 << 10]})
+    with here.mount() as bucket, here.counted() as asked:
+        assert (bucket / "d" / "big").read_bytes() == data
+        assert (bucket / "d" / "middle").read_bytes() == data[: 300 << 10]
+        with (bucket / "d" / "big").open("rb") as file:
+            file.seek(4 * MIB)
+            assert file.read(1000) == data[4 * MIB : 4 * MIB + 1000]
+
+    assert asked["version/N/whereabouts"] == 2
+    assert not asked["version/N/content"]
+    assert not blocks_of(here)
+
+
+def test_an_open_blob_stays_readable_when_its_file_goes(here):
+    data = os.urandom(8 * MIB)
+    here.folder("d", {"big": data})
+    with here.mount() as bucket, (bucket / "d" / "big").open("rb", buffering=0) as file:
+        assert file.read(10) == data[:10]
+        for blob in (here.service.data / "blobs").glob("??/*"):
+            blob.unlink()
+        got = bytearray()
+        while piece := file.read(MIB):
+            got += piece
+        assert bytes(got) == data[10:]
+
+
+@pytest.mark.parametrize(("size", "damage"), [(300 << 10, "flip"), (3 * MIB, "cut")])
+def test_a_damaged_blob_on_this_machine_is_an_error_and_never_wrong_bytes(here, size, damage):
+    here.folder("d", {"file": os.urandom(size)})
+    (blob,) = (here.service.data / "blobs").glob("??/*")
+    content = bytearray(blob.read_bytes())
+    blob.chmod(0o600)
+    if damage == "flip":
+        content[size // 2] ^= 1
+        blob.write_bytes(content)
+    else:
+        os.truncate(blob, size - 1)
+    with here.mount() as bucket, pytest.raises(OSError, match=r"\[Errno 5\]"):
+        (bucket / "d" / "file").read_bytes()
+
+
+def test_blobs_that_may_not_be_opened_are_read_through_the_service(here):
+    data = os.urandom(2 * MIB)
+    here.folder("d", {"big": data})
+    (blob,) = (here.service.data / "blobs").glob("??/*")
+    elsewhere = blob.with_name("elsewhere")
+    blob.rename(elsewhere)
+    blob.symlink_to(elsewhere)  # another file than the service means: it is not followed
+    with here.mount() as bucket:
+        assert (bucket / "d" / "big").read_bytes() == data
+    assert blocks_of(here)
+
+
+# --- many small files -------------------------------------------------------------------
+
+
+def test_an_archive_of_small_files_takes_few_requests(far):
+    files = {f"f{number:04}": os.urandom(500 + number) for number in range(400)}
+    far.folder("small", files)
+    with far.mount() as bucket, far.counted() as asked:
+        archive = subprocess.run(
+            ["tar", "c", "-C", bucket, "small"], check=True, capture_output=True
+        ).stdout
+        target = far.root / "out"
+        target.mkdir()
+        subprocess.run(["tar", "x", "-C", target], input=archive, check=True)
+
+    assert {path.name: path.read_bytes() for path in (target / "small").iterdir()} == files
+    assert asked["read"] <= 10
+    assert asked["version/N/content"] <= 4
+    assert asked["node/N/entry"] <= 4
+
+
+def test_small_files_that_were_fetched_together_are_there_after_mounting_again(far):
+    files = {f"f{number:03}": os.urandom(2000) for number in range(60)}
+    far.folder("again", files)
+    with far.mount() as bucket:
+        for name, data in files.items():
+            assert (bucket / "again" / name).read_bytes() == data
+    home = far.homes[-1]
+    where = ("--endpoint", far.service.address, "--token-file", str(home.path / "token"))
+    with home.mounted("m", *where) as path, far.counted() as asked:
+        for name, data in files.items():
+            assert (path / far.name / "again" / name).read_bytes() == data
+    assert not asked["version/N/content"]
+    assert not asked["read"]
+
+
+def test_a_damaged_block_is_fetched_anew_and_the_log_says_so(far):
+    far.folder("flipped", {"file": b"a" * 100_000})
+    with far.mount("--cache-size", "1G") as bucket:
+        assert (bucket / "flipped" / "file").read_bytes() == b"a" * 100_000
+    home = far.homes[-1]
+    (block,) = [path for path in (home.path / ".cache").rglob("*") if path.is_file()]
+    content = bytearray(block.read_bytes())
+    content[5000] ^= 1
+    block.write_bytes(content)
+    where = ("--endpoint", far.service.address, "--token-file", str(home.path / "token"))
+    with home.mounted("m", *where) as path:
+        assert (path / far.name / "flipped" / "file").read_bytes() == b"a" * 100_000
+    assert "is damaged; it was dropped" in home.logs()
+
+
+# --- names ------------------------------------------------------------------------------
+
+
+def test_a_long_listing_asks_for_pages_and_for_nothing_else(far):
+    names = [f"file-{number:05}" for number in range(2500)]
+    far.folder("many", dict.fromkeys(names, b""))
+    with far.mount() as bucket:
+        os.stat(bucket / "many")
+        with far.counted() as asked:
+            listed = subprocess.run(["ls", "-l", bucket / "many"], check=True, capture_output=True)
+        assert listed.stdout.count(b"\n") == 2501
+        assert asked["node/N/entries"] == 3
+        assert asked.total() == 3
+
+        with far.counted() as asked:
+            assert sorted(os.listdir(bucket / "many")) == names
+            assert not (bucket / "many" / "absent").exists()
+        assert not asked.total()
+
+
+def test_names_that_are_looked_up_one_by_one_are_soon_asked_for_together(far):
+    names = [f"file-{number:03}" for number in range(200)]
+    far.folder("looked", dict.fromkeys(names, b"x"))
+    with far.mount() as bucket:
+        os.stat(bucket / "looked")
+        with far.counted() as asked:
+            for name in names:
+                assert (bucket / "looked" / name).stat().st_size == 1
+                assert not (bucket / "looked" / f"{name}.lock").exists()
+    assert asked["node/N/entry"] <= 4
+    assert asked["node/N/entries"] == 1
+
+
+def test_a_known_directory_shows_what_is_changed_elsewhere(far):
+    far.folder("shared", {f"f{number}": b"old" for number in range(10)})
+    with far.mount() as one, far.mount() as other:
+        assert len(os.listdir(one / "shared")) == 10
+        assert not (one / "shared" / "new").exists()
+
+        (other / "shared" / "new").write_bytes(b"made")
+        eventually(lambda: (one / "shared" / "new").exists())
+        assert (one / "shared" / "new").read_bytes() == b"made"
+        (other / "shared" / "f1").unlink()
+        (other / "shared" / "f2").rename(other / "shared" / "moved")
+        (other / "shared" / "f3").write_bytes(b"a longer text")
+
+        expected = {"f0", "f3", *(f"f{number}" for number in range(4, 10)), "new", "moved"}
+        eventually(lambda: set(os.listdir(one / "shared")) == expected)
+        eventually(lambda: (one / "shared" / "f3").read_bytes() == b"a longer text")
+        assert (one / "shared" / "f3").stat().st_size == 13
+
+
+def test_own_changes_show_in_a_known_directory(far):
+    far.folder("own", {f"f{number}": b"old" for number in range(10)})
+    with far.mount() as bucket:
+        folder = bucket / "own"
+        assert len(os.listdir(folder)) == 10
+        (folder / "new").write_bytes(b"12345")
+        (folder / "f1").write_bytes(b"longer than before")
+        (folder / "f2").rename(folder / "f0")
+        (folder / "f3").unlink()
+        (folder / "sub").mkdir()
+        os.chmod(folder / "f4", 0o600)
+        for _ in range(2):
+            sizes = {entry.name: entry.stat().st_size for entry in os.scandir(folder)}
+            assert sizes["new"] == 5
+            assert sizes["f1"] == 18
+            assert set(sizes) == {"f0", "f1", "f4", "f5", "f6", "f7", "f8", "f9", "new", "sub"}
+            assert (folder / "f4").stat().st_mode & 0o777 == 0o600
+
+
+# --- while others write -----------------------------------------------------------------
+
+
+def test_each_open_sees_one_whole_version_while_another_mount_replaces_it(far):
+    far.folder("whole", {"file": _stamped(0)})
+    rounds = scaled(40, 1000)
+    with far.mount() as one, far.mount() as other:
+        done = threading.Event()
+        torn: list[str] = []
+        seen: set[int] = set()
+
+        def read() -> None:
+            while not done.is_set():
+                with suppress(FileNotFoundError):  # deleted, and not made again yet
+                    data = (one / "whole" / "file").read_bytes()
+                    if data and not _is_whole(data):
+                        torn.append(_torn(data))
+                    elif data:
+                        seen.add(int(data[:10]))
+
+        readers = [threading.Thread(target=read) for _ in range(3)]
+        for reader in readers:
+            reader.start()
+        try:
+            for number in range(1, rounds + 1):
+                _replace(other / "whole" / "file", number)
+            eventually(lambda: rounds in seen)
+        finally:
+            done.set()
+            for reader in readers:
+                reader.join(SECONDS)
+        assert not any(reader.is_alive() for reader in readers)
+        assert not torn
+
+
+def _replace(target: Path, number: int) -> None:
+    """Save the content of a number: over the old one, by a rename, or after deleting it."""
+    if number % 3 == 1:
+        target.with_name("tmp").write_bytes(_stamped(number))
+        target.with_name("tmp").rename(target)
+        return
+    if number % 3 == 2:
+        target.unlink()
+    target.write_bytes(_stamped(number))
+
+
+def _stamped(number: int) -> bytes:
+    body = b"%010d" % number * (20_000 + 777 * (number % 7))
+    return body + hashlib.sha256(body).digest()
+
+
+def _torn(data: bytes) -> str:
+    """Say in what way *data* is not one version."""
+    number = int(data[:10])
+    expected = _stamped(number)
+    runs = sorted({data[at : at + 10] for at in range(0, len(data) - 42, 10)})
+    return f"{number}: {len(data)} bytes of {len(expected)}, of {runs[:4]}"
+
+
+def _is_whole(data: bytes) -> bool:
+    return hashlib.sha256(data[:-32]).digest() == data[-32:]
+
+
+def test_an_append_goes_to_the_end_of_the_newest_version_though_an_older_one_is_open(far):
+    far.folder("append", {"file": b"first\n"})
+    with far.mount() as one, far.mount() as other, (one / "append" / "file").open("rb") as older:
+        assert older.read() == b"first\n"
+        with (other / "append" / "file").open("ab") as file:
+            file.write(b"a second line, longer than the first\n")
+        eventually(lambda: (one / "append" / "file").read_bytes().endswith(b"the first\n"))
+        with (one / "append" / "file").open("ab") as file:
+            file.write(b"third\n")
+
+        text = b"first\na second line, longer than the first\nthird\n"
+        eventually(lambda: (other / "append" / "file").read_bytes() == text)
+        assert (one / "append" / "file").read_bytes() == text
+        older.seek(0)
+        assert older.read(6) == b"first\n"
+
+
+def test_nothing_hangs_while_many_read_and_another_mount_changes_what_they_read(far):
+    count = 64
+    far.folder("crowd", {f"f{number}": _stamped(0) for number in range(8)})
+    with far.mount() as one, far.mount() as other:
+        until = time.monotonic() + scaled(8, 600)
+        failures: list[str] = []
+        reads = Counter[int]()
+
+        def read(reader: int) -> None:
+            folder = one / "crowd"
+            while time.monotonic() < until:
+                try:
+                    data = (folder / f"f{reader % 8}").read_bytes()
+                    if data and not _is_whole(data):
+                        failures.append(_torn(data))
+                    os.listdir(folder)
+                    reads[reader] += 1
+                except FileNotFoundError:
+                    pass
+
+        readers = [threading.Thread(target=read, args=(number,)) for number in range(count)]
+        for reader in readers:
+            reader.start()
+        number = 0
+        while time.monotonic() < until:
+            number += 1
+            (other / "crowd" / "tmp").write_bytes(_stamped(number))
+            (other / "crowd" / "tmp").rename(other / "crowd" / f"f{number % 8}")
+        for reader in readers:
+            reader.join(2 * SECONDS)
+        assert not [reader for reader in readers if reader.is_alive()]
+        assert not failures
+        assert len(reads) == count
+
+
+def test_what_changes_while_the_feed_is_lost_is_seen_when_it_is_back(far):
+    far.folder("gap", {"file": b"before", "gone": b"x"})
+    with delayed(far.service.address, 0.0) as link, far.mount(address=link.address) as bucket:
+        folder = bucket / "gap"
+        assert (folder / "file").read_bytes() == b"before"
+        assert (folder / "gone").exists()
+        assert not (folder / "new").exists()
+        link.cut()
+        parent = far.talk.run(calls.path(f"{far.name}/gap")).node
+        node = far.talk.run(calls.entry(parent.id, "file")).node
+        far.talk.do(_whole(node.id, b"after"), b"after")
+        far.talk.file(parent, "new", b"made")
+        link.mend()
+
+        eventually(lambda: (folder / "file").read_bytes() == b"after")
+        eventually(lambda: (folder / "new").exists())
+        assert set(os.listdir(folder)) == {"file", "gone", "new"}

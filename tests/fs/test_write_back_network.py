@@ -1,0 +1,67 @@
+"""What networks do to the requests of a mount that writes back, and to tools that wait."""
+
+import os
+import signal
+import subprocess
+
+import pytest
+from support.scale import scaled
+from support.services import running_service
+from support.trouble import Trouble
+from support.writing import Away, Writing, check_all_is_there, eventually, sync
+
+
+@pytest.mark.timeout(300)
+def test_cut_stalled_refused_and_unanswered_requests_lose_and_double_nothing(home, tmp_path):
+    with running_service(listen="127.0.0.1:0") as service:
+        token = home.path / "token"
+        token.write_text(service.token)
+        with Trouble(service.address, "/fs/apply") as line:
+            options = ["--endpoint", line.address, "--token-file", str(token), "--patience", "20"]
+            with home.mounted("buckets", "--write-back", *options) as path:
+                (path / "data").mkdir()
+                writing = Writing(path / "data", tmp_path / "notes", 5)
+                try:
+                    eventually(lambda: line.met >= scaled(24, 500), scaled(60, 1800))
+                finally:
+                    writing.end()
+                line.end()
+                sync(path)
+                check_all_is_there(path / "data", *writing.acknowledged())
+
+
+def test_without_write_back_such_requests_make_each_save_once(home):
+    troubles = ("none", "cut", "lose the answer", "503", "stall", "cut the body")
+    with running_service(listen="127.0.0.1:0") as service:
+        token = home.path / "token"
+        token.write_text(service.token)
+        with Trouble(service.address, "/fs/apply", troubles) as line:
+            options = ["--endpoint", line.address, "--token-file", str(token), "--patience", "20"]
+            with home.mounted("buckets", *options) as path:
+                (path / "data").mkdir()
+                for number in range(scaled(20, 300)):
+                    (path / "data" / "f").write_bytes(b"%d" % number * 10)
+                line.end()
+                history = path / "data" / ".versions" / "f"
+                shown = [save.read_bytes() for save in sorted(history.iterdir())]
+                expected = [b"%d" % number * 10 for number in range(scaled(20, 300))]
+                assert shown == expected
+
+
+def test_a_tool_that_is_killed_while_it_waits_ends_when_patience_does(home):
+    with home.mounted("buckets", "--patience", "3") as path:
+        (path / "data").mkdir()
+        with Away(home):
+            waiting = subprocess.Popen(["ls", path / "data" / ".versions"])
+            eventually(lambda: b"\0" in _command(waiting.pid))
+            waiting.send_signal(signal.SIGKILL)
+            waiting.wait(60)
+        assert os.listdir(path / "data") == []
+
+
+def _command(pid):
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return b""

@@ -1,0 +1,84 @@
+"""What the stores' servers need: free ports, processes that end, answers that are waited for."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+SECONDS = 120
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports that nobody listens on; somebody may before us, so starts are tried again."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [sock.getsockname()[1] for sock in sockets]
+    for sock in sockets:
+        sock.close()
+    return ports
+
+
+class Processes:
+    """Servers in process groups of their own, with a log each."""
+
+    def __init__(self, logs: Path) -> None:
+        self._logs = logs
+        self._running: list[tuple[str, subprocess.Popen[bytes]]] = []
+
+    def start(self, name: str, command: Sequence[object], environment: dict[str, str]) -> None:
+        with (self._logs / f"{name}.out").open("ab") as log:
+            process = subprocess.Popen(
+                # They end with the tests, also if these are killed.
+                ["setpriv", "--pdeathsig", "TERM", *map(str, command)],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._running.append((name, process))
+
+    def wait_until(self, true: Callable[[], bool], what: str) -> None:
+        until = time.monotonic() + SECONDS
+        while not true():
+            for name, process in self._running:
+                if process.poll() is not None:
+                    raise AssertionError(f"{name} ended: {self.told()}")
+            if time.monotonic() > until:
+                raise AssertionError(f"{what} did not come up: {self.told()}")
+            time.sleep(0.05)
+
+    def told(self) -> str:
+        """Return the ends of all logs."""
+        return "\n".join(
+            f"--- {log.name}\n{log.read_text(errors='replace')[-2000:]}"
+            for log in sorted(self._logs.iterdir())
+            if log.is_file()
+        )
+
+    def stop(self) -> None:
+        for _, process in reversed(self._running):
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+        for _, process in reversed(self._running):
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait(10)
+        self._running.clear()
+
+
+def answers(url: str) -> bool:
+    """Whether a server answers with success."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return bool(answer.status < 400)
+    except (urllib.error.URLError, OSError):
+        return False

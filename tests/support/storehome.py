@@ -1,0 +1,44 @@
+"""A user's home whose service has backends on the tests' servers."""
+
+from pathlib import Path
+
+from support.mounts import Home
+from support.rgw import Gateway
+from support.stores import container
+from support.swift import Swift
+
+CONFIGURATION = """
+default = "swift-here"
+
+[backends.swift-here]
+kind = "swift"
+container = "{swift_container}"
+auth = "v1"
+auth_url = "{swift.auth_url}"
+user = "{swift.user}"
+key = "env:TEST_SWIFT_KEY"
+
+[backends.s3-here]
+kind = "s3"
+bucket = "{bucket}"
+endpoint = "{gateway.url}"
+region = "us-east-1"
+access_key = "{gateway.access_key}"
+secret_key = "env:TEST_S3_KEY"
+addressing = "path"
+"""
+
+
+def store_home(path: Path, swift: Swift, gateway: Gateway) -> Home:
+    """Make one; ending what runs in it is the caller's."""
+    home = Home(path)
+    file = path / "backends.toml"
+    file.write_text(
+        CONFIGURATION.format(
+            swift=swift, gateway=gateway, swift_container=container(), bucket=container()
+        )
+    )
+    home.environment["RENGAFS_BACKENDS"] = str(file)
+    home.environment["TEST_SWIFT_KEY"] = swift.key
+    home.environment["TEST_S3_KEY"] = gateway.secret_key
+    return home

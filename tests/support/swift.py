@@ -1,0 +1,258 @@
+"""A throw-away OpenStack Swift of one machine, from PyPI: no root, no apt, no /etc/swift.
+
+Proxy, account, container and object server in four processes, on free loopback ports; it
+speaks Swift's own API with auth v1, and S3 by its s3api. Its virtual environment is built
+once and kept in the user's cache.
+"""
+
+import base64
+import fcntl
+import getpass
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+from support.servers import Processes, answers, free_ports
+
+VERSION = "2.38.3"
+WANTED = (f"swift=={VERSION}", "python-swiftclient")
+BUILD_SECONDS = 600
+SERVERS = ("object", "container", "account", "proxy")
+
+# Each child runs just what swift-NAME-server runs. One import of swift serves all four.
+LAUNCH = """
+import importlib, os, signal, sys
+home, *ports = sys.argv[1:]
+from swift.common import utils
+utils.set_swift_dir(home)
+from swift.common.ring import RingBuilder
+from swift.common.wsgi import run_wsgi
+NAMES = ("object", "container", "account", "proxy")
+for name, port in zip(NAMES[:3], ports):
+    builder = RingBuilder(4, 1, 1)
+    builder.add_dev(dict(
+        id=0, region=1, zone=1, ip="127.0.0.1", port=int(port), device="d1", weight=1.0,
+        replication_ip="127.0.0.1", replication_port=int(port), meta="",
+    ))
+    builder.rebalance()
+    builder.get_ring().save(f"{home}/{name}.ring.gz")
+modules = {
+    name: importlib.import_module(f"swift.{'obj' if name == 'object' else name}.server")
+    for name in NAMES
+}
+children = []
+for name in NAMES:
+    child = os.fork()
+    if child:
+        children.append(child)
+        continue
+    sys.argv = [f"swift-{name}-server", f"{home}/{name}-server.conf", "-v"]
+    more = {}
+    if name == "object":
+        more["global_conf_callback"] = modules[name].global_conf_callback
+    sys.exit(run_wsgi(sys.argv[1], f"{name}-server", verbose=True, **more))
+
+def stop(*_):
+    # They are in sessions of their own by now.
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+    for child in children:
+        os.waitpid(child, 0)
+    os._exit(0)
+
+signal.signal(signal.SIGTERM, stop)
+while True:
+    signal.pause()
+"""
+
+COMMON = """\
+[DEFAULT]
+swift_dir = {home}
+devices = {devices}
+mount_check = false
+bind_ip = 127.0.0.1
+bind_port = {port}
+workers = 0
+user = {user}
+disable_fallocate = true
+fallocate_reserve = 0
+log_level = WARNING
+conn_timeout = 5
+node_timeout = 60
+"""
+
+STORAGE = """\
+container_update_timeout = 30
+[pipeline:main]
+pipeline = healthcheck {name}-server
+[app:{name}-server]
+use = egg:swift#{name}
+[filter:healthcheck]
+use = egg:swift#healthcheck
+"""
+
+FILTERS = (
+    "catch_errors gatekeeper healthcheck cache listing_formats bulk tempurl s3api tempauth copy "
+    "container_quotas account_quotas slo dlo versioned_writes symlink"
+)
+
+PROXY = """\
+recoverable_node_timeout = 60
+# With one replica a suppressed node means 503 for everything.
+error_suppression_interval = 0.1
+error_suppression_limit = 1000000
+[pipeline:main]
+pipeline = {filters} proxy-server
+[app:proxy-server]
+use = egg:swift#proxy
+account_autocreate = true
+allow_account_management = true
+"""
+
+MORE = {
+    "tempauth": """\
+token_life = 86400
+fernet_key_k1 = {key}
+active_fernet_key_id = k1
+user_test_tester = testing .admin
+user_admin_admin = admin .admin .reseller_admin
+""",
+    "s3api": """\
+location = us-east-1
+s3_acl = false
+dns_compliant_bucket_names = true
+""",
+    "versioned_writes": """\
+allow_versioned_writes = true
+allow_object_versioning = true
+""",
+    "slo": "min_segment_size = 1\n",
+}
+
+
+@dataclass(frozen=True)
+class Swift:
+    """Where it answers, and who may."""
+
+    url: str
+    user: str = "test:tester"
+    key: str = "testing"
+    access_key: str = "test:tester"
+    """For its S3."""
+    secret_key: str = "testing"
+
+    @property
+    def auth_url(self) -> str:
+        return f"{self.url}/auth/v1.0"
+
+
+def swift_command(server: Swift, *arguments: object) -> str:
+    """Run Swift's own command-line client; return what it prints."""
+    program = _environment() / "bin" / "swift"
+    access = ["-A", server.auth_url, "-U", server.user, "-K", server.key]
+    done = subprocess.run(
+        [str(word) for word in (program, *access, *arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+@contextmanager
+def running_swift(*, memcached: bool = False) -> Iterator[Swift]:
+    """Give a server, and end it. With *memcached*, as in production, small requests cost half."""
+    python = _environment() / "bin" / "python"
+    home = Path(tempfile.mkdtemp(prefix="rengafs-swift-"))
+    logs = home / "logs"
+    processes = Processes(logs)
+    try:
+        logs.mkdir()
+        ports = free_ports(4)
+        cache = free_ports(1)[0] if memcached else 0
+        _configure(home, dict(zip(SERVERS, ports, strict=True)), cache)
+        launch = home / "launch.py"
+        launch.write_text(LAUNCH)
+        environment = {"PATH": "/usr/bin:/bin", "HOME": str(home)}
+        if memcached:
+            command = [
+                "memcached",
+                "-l",
+                "127.0.0.1",
+                "-p",
+                cache,
+                "-m",
+                64,
+                "-u",
+                getpass.getuser(),
+            ]
+            processes.start("memcached", command, environment)
+        processes.start("swift", [python, launch, home, *ports[:3]], environment)
+        for port in ports:
+            address = f"http://127.0.0.1:{port}/healthcheck"
+            processes.wait_until(lambda address=address: answers(address), "Swift")
+        yield Swift(f"http://127.0.0.1:{ports[-1]}")
+    finally:
+        processes.stop()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _environment() -> Path:
+    """Return the virtual environment that Swift is in; built by the first who asks."""
+    python = f"py{sys.version_info[0]}.{sys.version_info[1]}"
+    kept = Path(platformdirs.user_cache_dir("rengafs-tests")) / f"swift-{VERSION}-{python}-cli"
+    kept.mkdir(parents=True, exist_ok=True)
+    venv, ready = kept / "venv", kept / "ready"
+    with (kept / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not ready.exists():
+            shutil.rmtree(venv, ignore_errors=True)
+            _run([sys.executable, "-m", "venv", "--without-pip", venv])
+            pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python"]
+            _run([*pip, venv / "bin" / "python", "install", "-q", *WANTED])
+            ready.touch()
+    return venv
+
+
+def _run(command: list[object]) -> None:
+    done = subprocess.run(
+        [str(word) for word in command],
+        capture_output=True,
+        text=True,
+        timeout=BUILD_SECONDS,
+        check=False,
+    )
+    if done.returncode:
+        raise AssertionError(f"Swift can't be installed: {done.stdout}{done.stderr}")
+
+
+def _configure(home: Path, ports: dict[str, int], cache: int) -> None:
+    more = {**MORE, "cache": f"memcache_servers = 127.0.0.1:{cache}\n"}
+    filters = FILTERS if cache else FILTERS.replace(" cache ", " ")
+    devices = home / "devices"
+    (devices / "d1").mkdir(parents=True)
+    (home / "swift.conf").write_text(
+        "[swift-hash]\nswift_hash_path_prefix = rengafs\nswift_hash_path_suffix = rengafs\n"
+        "[storage-policy:0]\nname = default\ndefault = yes\n[swift-constraints]\n"
+    )
+    for name, port in ports.items():
+        text = COMMON.format(home=home, devices=devices, port=port, user=getpass.getuser())
+        if name == "proxy":
+            text += PROXY.format(filters=filters)
+            key = base64.urlsafe_b64encode(os.urandom(32)).decode()
+            for word in filters.split():
+                kind = "memcache" if word == "cache" else word
+                text += f"[filter:{word}]\nuse = egg:swift#{kind}\n"
+                text += more.get(word, "").format(key=key)
+        else:
+            text += STORAGE.format(name=name)
+        (home / f"{name}-server.conf").write_text(text)
