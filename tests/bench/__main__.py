@@ -1,5 +1,7 @@
 """``python -m bench [AREA…]``: run the areas' comparisons; print a table, keep a JSON.
 
+Here are limits; `bench.peers` compares with what people use today.
+
 An area is a module of this package with ``rows(scratch, quick)``, which yields `Row`.
 """
 
@@ -18,7 +20,7 @@ from bench.timing import Row
 AREAS = sorted(
     path.stem
     for path in Path(__file__).parent.glob("*.py")
-    if path.stem not in ("__init__", "__main__", "timing")
+    if path.stem not in ("__init__", "__main__", "timing") and not path.stem.startswith("test_")
 )
 
 

@@ -1,0 +1,153 @@
+"""What the service costs beside the store itself: put and get, with the plain client library."""
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import httpx
+from aiobotocore.config import AioConfig
+from aiobotocore.session import AioSession
+from support.rgw import Gateway, running_gateway
+from support.services import running_service
+from support.storehome import CONFIGURATION
+from support.stores import container
+from support.swift import Swift, running_swift
+from support.talking import talking
+
+from bench.timing import compare, timed
+from rengafs.client import calls
+from rengafs.protocol.operations import MakeBucket
+
+
+def in_loop(work: Coroutine[Any, Any, None]) -> float:
+    """Return the seconds that *work* took."""
+
+    async def run() -> float:
+        with timed() as watch:
+            await work
+        return watch.seconds
+
+    return asyncio.run(run())
+
+
+class PlainS3:
+    """The library alone."""
+
+    def __init__(self, gateway: Gateway, size: int) -> None:
+        self.gateway, self.data, self.bucket = gateway, os.urandom(size), container()
+        asyncio.run(self.with_store(lambda store: store.create_bucket(Bucket=self.bucket)))
+
+    async def with_store(self, work: Callable[[Any], Coroutine[Any, Any, Any]]) -> None:
+        making = AioSession().create_client(
+            "s3",
+            endpoint_url=self.gateway.url,
+            region_name="us-east-1",
+            aws_access_key_id=self.gateway.access_key,
+            aws_secret_access_key=self.gateway.secret_key,
+            config=AioConfig(s3={"addressing_style": "path"}),
+        )
+        async with making as store:
+            await work(store)
+
+    def put(self) -> float:
+        async def work(store: Any) -> None:
+            await store.put_object(Bucket=self.bucket, Key="key", Body=self.data)
+
+        return in_loop(self.with_store(work))
+
+    def get(self) -> float:
+        async def work(store: Any) -> None:
+            answer = await store.get_object(Bucket=self.bucket, Key="key")
+            async with answer["Body"] as body:
+                async for _ in body.iter_chunks(1 << 20):
+                    pass
+
+        return in_loop(self.with_store(work))
+
+
+class PlainSwift:
+    """The HTTP library alone: what Swift's API needs."""
+
+    def __init__(self, swift: Swift, size: int) -> None:
+        self.data = os.urandom(size)
+        headers = {"x-auth-user": swift.user, "x-auth-key": swift.key}
+        answer = httpx.get(swift.auth_url, headers=headers, trust_env=False)
+        self.headers = {"x-auth-token": answer.headers["x-auth-token"]}
+        self.url = f"{answer.headers['x-storage-url']}/{container()}"
+        httpx.put(self.url, headers=self.headers, trust_env=False).raise_for_status()
+
+    def put(self) -> float:
+        with timed() as watch, httpx.Client(trust_env=False, timeout=60) as client:
+            client.put(f"{self.url}/key", headers=self.headers, content=self.data)
+        return watch.seconds
+
+    def get(self) -> float:
+        with (
+            timed() as watch,
+            httpx.Client(trust_env=False, timeout=60) as client,
+            client.stream("GET", f"{self.url}/key", headers=self.headers) as answer,
+        ):
+            for _ in answer.iter_bytes(1 << 20):
+                pass
+        return watch.seconds
+
+
+def rows(scratch: Path, quick: bool):
+    size = (32 if quick else 256) << 20
+    mib = size >> 20
+    with running_swift() as swift, running_gateway() as gateway:
+        file = scratch / "backends.toml"
+        file.write_text(
+            CONFIGURATION.format(
+                swift=swift, gateway=gateway, swift_container=container(), bucket=container()
+            )
+        )
+        os.environ["TEST_SWIFT_KEY"], os.environ["TEST_S3_KEY"] = swift.key, gateway.secret_key
+        with running_service(backends=file) as service, talking(service) as talk:
+            for name, plain in (
+                ("s3-here", PlainS3(gateway, size)),
+                ("swift-here", PlainSwift(swift, size)),
+            ):
+                yield from _pair(talk, name, plain, mib, rounds=3 if quick else 5)
+
+
+def _pair(talk: Any, name: str, plain: Any, mib: int, rounds: int):
+    bucket = talk.do(MakeBucket(name=container(), backend=name)).node
+    files = iter(range(10**6))
+    versions = []
+
+    def put() -> float:
+        file = talk.file(bucket, f"f{next(files)}")
+        # Other bytes each time: the same would be stored once.
+        data = os.urandom(16) + plain.data[16:]
+        with timed() as watch:
+            versions.append(talk.save(file, data))
+        return mib / watch.seconds
+
+    def get() -> float:
+        with timed() as watch, talk.driver.stream(calls.content(versions[-1].id)) as pieces:
+            for _ in pieces:
+                pass
+        return mib / watch.seconds
+
+    library = "aiobotocore" if name.startswith("s3") else "httpx"
+    yield compare(
+        f"{name}: put {mib} MiB",
+        "MiB/s",
+        library,
+        0.7,
+        put,
+        lambda: mib / plain.put(),
+        rounds=rounds,
+    )
+    yield compare(
+        f"{name}: get {mib} MiB",
+        "MiB/s",
+        library,
+        0.7,
+        get,
+        lambda: mib / plain.get(),
+        rounds=rounds,
+    )
