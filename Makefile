@@ -20,7 +20,7 @@ PACKAGES += radosgw ceph-mon ceph-osd s3cmd
 PACKAGES += emacs-nox libreoffice-writer-nogui imagemagick ffmpeg
 
 # Tests mostly wait for services, mounts and disks: more of them at a time than there are CPUs.
-SIDE_BY_SIDE := --numprocesses 4 --dist worksteal
+SIDE_BY_SIDE := --numprocesses 4 --dist worksteal --durations 20 --durations-min 20
 
 .PHONY: help setup mount unmount wheel install-units test test-full bench bench-limits bench-profile check clean
 

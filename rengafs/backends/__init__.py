@@ -2,11 +2,11 @@
 
 ===============  ==================================================================
 `base`           `Backend`: the contract, in prose
-`local`          a directory of this machine; `drawing` is one of its blobs in the making
+`local`          a directory of this machine
 `remote`         a backend over an object store: parts, hashes, tries, clearing up
 `store`          what it needs of an object store, one request a method
-`s3`             any S3, by aiobotocore; `s3errors` what it answers
-`swift`          OpenStack Swift, over its own API; `swiftaccess` how to get in
+`s3`             any S3, by aiobotocore
+`swift`          OpenStack Swift, over its own API
 `wrapping`       tries, limits and a log, around any backend
 `pieces`         hashes of pieces, and marks where nobody knows the whole's hash
 `merging`        what a composition consists of

@@ -83,6 +83,16 @@ class Kernel:
         """Have the kernel forget attributes and pages of the inode *number*."""
         await self.forget(ForgetInode(number, attributes_only=False))
 
+    async def forget_attributes(self, number: int) -> None:
+        """Have the kernel forget the attributes of an inode before this returns.
+
+        It then also passes over attributes of answers that were sent before. No pages are
+        waited for, so it is safe while requests on the inode are served.
+        """
+        what: Forget = ForgetInode(number, attributes_only=True)
+        if self._armed:
+            await trio.to_thread.run_sync(self._tell, [what], abandon_on_cancel=True)
+
     async def run(self) -> None:
         """Tell the kernel, until cancelled."""
         async for first in self._receive:

@@ -140,7 +140,9 @@ async def _run(options: MountOptions, ready: Callable[[], None] | None) -> list[
         root = await remote.node(ROOT)
         failures: list[str] = []
         async with _saver(remote, info, options) as saver:
-            contents = Contents(saver, readers, drafts, kernel.forget_pages)
+            contents = Contents(
+                saver, readers, drafts, kernel.forget_pages, kernel.forget_attributes
+            )
             volume = Volume(remote, root, contents, _volume_options(options), background)
             saver.serve(volume)
             follower = Follower(volume, remote, kernel, info.change)

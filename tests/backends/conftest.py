@@ -1,7 +1,6 @@
 """The real stores, started once for all tests that need them."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from support.mounts import Home
@@ -23,10 +22,7 @@ def gateway() -> Iterator[Gateway]:
 
 
 @pytest.fixture
-def home(tmp_path: Path, swift: Swift, gateway: Gateway) -> Iterator[Home]:
+def home(swift: Swift, gateway: Gateway) -> Iterator[Home]:
     """A user's home with the backends swift-here and s3-here."""
-    there = store_home(tmp_path / "home", swift, gateway)
-    try:
+    with store_home(swift, gateway) as there:
         yield there
-    finally:
-        there.kill_all()

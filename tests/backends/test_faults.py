@@ -4,6 +4,8 @@ import hashlib
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
+from functools import partial
 
 import anyio
 import pytest
@@ -32,7 +34,9 @@ BOUND_SECONDS = 30
 class Through:
     """A store behind a proxy."""
 
-    def __init__(self, plan: Plan, open_: Callable[[], Store], direct: Callable[[], Store]) -> None:
+    def __init__(
+        self, plan: Plan, open_: Callable[..., Store], direct: Callable[[], Store]
+    ) -> None:
         self.plan = plan
         self.open, self.direct = open_, direct
 
@@ -46,7 +50,7 @@ def through(request: pytest.FixtureRequest) -> Iterator[Through]:
             # The storage URL comes with the token, and is made of the address asked: the proxy's.
             yield Through(
                 plan,
-                lambda: swift_store(f"{url}/auth/v1.0", server.user, server.key, name),
+                partial(swift_store, f"{url}/auth/v1.0", server.user, server.key, name),
                 lambda: swift_store(server.auth_url, server.user, server.key, name),
             )
         return
@@ -54,7 +58,7 @@ def through(request: pytest.FixtureRequest) -> Iterator[Through]:
     with proxied(gateway.url, plan) as url:
         yield Through(
             plan,
-            lambda: s3_store(url, gateway.access_key, gateway.secret_key, name),
+            partial(s3_store, url, gateway.access_key, gateway.secret_key, name),
             lambda: s3_store(gateway.url, gateway.access_key, gateway.secret_key, name),
         )
 
@@ -153,18 +157,25 @@ def _arm(plan: Plan, fault: Fault, method: str, after: int, times: int = 1) -> N
         plan.times, plan.hit = times, 0
 
 
-def test_a_store_that_falls_silent_is_given_up(gateway: Gateway) -> None:
-    plan = Plan("silence", "PUT", times=10**6)
-    with proxied(gateway.url, plan) as url:
-        store = s3_store(url, gateway.access_key, gateway.secret_key)
-        store._read_seconds = 1.0  # type: ignore[attr-defined]
-        backend = RemoteBackend("s3", store, Patience(seconds=2, first=0.1))
+@pytest.mark.parametrize(("length", "after"), [(1, 0), (20 << 20, 0), (20 << 20, 100_000)])
+def test_a_store_that_falls_silent_is_given_up(through: Through, length: int, after: int) -> None:
+    direct = backend_of(through.direct(), "direct")
+    go(direct, lambda: _stored(direct, length))
+    store = through.open(read_seconds=1)
+    backend = RemoteBackend("remote", store, Patience(seconds=1, first=0.1))
 
-        async def run() -> None:
-            with anyio.fail_after(BOUND_SECONDS), pytest.raises(Unavailable):
-                await backend.put(stream(b"x"))
+    async def run() -> None:
+        _arm(through.plan, "silence", "PUT", after, times=10**6)
+        with anyio.fail_after(BOUND_SECONDS), pytest.raises(Unavailable):
+            await backend.put(in_pieces(bytes(length)))
+        assert through.plan.hit
 
-        go(backend, run)
+    go(backend, run)
+
+
+async def _stored(backend: Backend, length: int) -> None:
+    """Have what is made with the first blob: the containers."""
+    await backend.put(in_pieces(bytes(length)))
 
 
 def told(store: Store, kind: type[RengafsError]) -> None:
@@ -214,11 +225,11 @@ def test_a_token_that_was_revoked_is_renewed(swift: Swift) -> None:
     async def run() -> None:
         stored = await backend.put(stream(b"one"))
         entrance = store._entrance  # type: ignore[attr-defined]
-        from dataclasses import replace
-
-        entrance._access = replace(entrance._access, token="AUTH_tk-ended")
+        # Of the kind that this server gives: it looks for others in memcached, and has none.
+        assert entrance._access.token.startswith("AUTH_ftk")
+        entrance._access = replace(entrance._access, token="AUTH_ftk-ended")
         assert await whole(backend, stored) == b"one"
-        entrance._access = replace(entrance._access, token="AUTH_tk-ended")
+        entrance._access = replace(entrance._access, token="AUTH_ftk-ended")
         again = await backend.put(in_pieces(bytes(HASHED_BYTES)))
         assert again.size == HASHED_BYTES
 

@@ -89,6 +89,9 @@ def _carry(  # noqa: C901 - a step for each fault
             if wrong and plan.fault == "refuse":
                 return
             if wrong and plan.fault == "silence":
+                if plan.after_bytes:
+                    _expected(peer, head)
+                    _copy(peer, None, _length(head), plan, plan.after_bytes)
                 closed.wait()
                 return
             limit = plan.after_bytes if wrong and plan.fault == "cut request" else None

@@ -1,5 +1,8 @@
 """A user's home whose service has backends on the tests' servers."""
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from support.mounts import Home
@@ -29,16 +32,21 @@ addressing = "path"
 """
 
 
-def store_home(path: Path, swift: Swift, gateway: Gateway) -> Home:
-    """Make one; ending what runs in it is the caller's."""
-    home = Home(path)
-    file = path / "backends.toml"
-    file.write_text(
-        CONFIGURATION.format(
-            swift=swift, gateway=gateway, swift_container=container(), bucket=container()
+@contextmanager
+def store_home(swift: Swift, gateway: Gateway) -> Iterator[Home]:
+    """Give one, and end what runs in it. Its path is short: sockets are in it."""
+    with tempfile.TemporaryDirectory(prefix="rengafs-", ignore_cleanup_errors=True) as path:
+        home = Home(Path(path))
+        file = home.path / "backends.toml"
+        file.write_text(
+            CONFIGURATION.format(
+                swift=swift, gateway=gateway, swift_container=container(), bucket=container()
+            )
         )
-    )
-    home.environment["RENGAFS_BACKENDS"] = str(file)
-    home.environment["TEST_SWIFT_KEY"] = swift.key
-    home.environment["TEST_S3_KEY"] = gateway.secret_key
-    return home
+        home.environment["RENGAFS_BACKENDS"] = str(file)
+        home.environment["TEST_SWIFT_KEY"] = swift.key
+        home.environment["TEST_S3_KEY"] = gateway.secret_key
+        try:
+            yield home
+        finally:
+            home.kill_all()

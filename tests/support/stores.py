@@ -23,7 +23,9 @@ def container() -> str:
     return f"test-{uuid.uuid4().hex[:12]}"
 
 
-def s3_store(url: str, access_key: str, secret_key: str, bucket: str = "") -> Store:
+def s3_store(
+    url: str, access_key: str, secret_key: str, bucket: str = "", *, read_seconds: float = 10
+) -> Store:
     settings = S3Settings(
         bucket=bucket or container(),
         endpoint=url,
@@ -32,12 +34,15 @@ def s3_store(url: str, access_key: str, secret_key: str, bucket: str = "") -> St
         secret_key=secret_key,
         addressing="path",
     )
-    return S3Store(settings, read_seconds=10)
+    return S3Store(settings, read_seconds=read_seconds)
 
 
-def swift_store(auth_url: str, user: str, key: str, name: str = "") -> Store:
+def swift_store(
+    auth_url: str, user: str, key: str, name: str = "", *, read_seconds: float = 10
+) -> Store:
     login = AuthV1(auth_url, user, key)
-    return SwiftStore(SwiftSettings(name or container(), login, "tempurl-key"), read_seconds=10)
+    settings = SwiftSettings(name or container(), login, "tempurl-key")
+    return SwiftStore(settings, read_seconds=read_seconds)
 
 
 def backend_of(store: Store, name: str) -> Backend:

@@ -1,1 +1,1 @@
-"""A directory of this machine."""
+"""A directory of this machine. `drawing` is one of its blobs in the making."""

@@ -17,6 +17,7 @@ from aiobotocore.session import AioSession
 from rengafs.backends.base import HASHED_BYTES, PIECE_BYTES, Listed, Space
 from rengafs.backends.foreign import Found, is_foreign, parse
 from rengafs.backends.s3.errors import NoSuchBucket, NoSuchUpload, translated
+from rengafs.backends.s3.sending import Body, unless_silent
 from rengafs.backends.store import Bytes, Part, Store, Upload
 from rengafs.protocol.errors import BackendRefused, Corrupt, Unavailable
 
@@ -63,7 +64,7 @@ class S3Store(Store):
 
     async def put(self, key: str, data: Bytes) -> None:
         """Store a small object; the store compares its MD5."""
-        await self._made("put_object", key, Body=b"".join(data.pieces), ContentMD5=_md5(data))
+        await self._made("put_object", key, data)
 
     async def begin(self, upload: Upload) -> None:
         """Begin a multipart upload."""
@@ -74,10 +75,9 @@ class S3Store(Store):
         answer = await self._call(
             "upload_part",
             upload.key,
+            data,
             UploadId=upload.id,
             PartNumber=number + 1,
-            Body=b"".join(data.pieces),
-            ContentMD5=_md5(data),
         )
         return Part(number, data.size, [{"PartNumber": number + 1, "ETag": answer["ETag"]}])
 
@@ -112,7 +112,7 @@ class S3Store(Store):
             await self._call(
                 "complete_multipart_upload",
                 upload.key,
-                COPY_SECONDS,
+                seconds=COPY_SECONDS,
                 UploadId=upload.id,
                 MultipartUpload={"Parts": listed},
             )
@@ -246,13 +246,13 @@ class S3Store(Store):
 
     # --- requests ---------------------------------------------------------------------
 
-    async def _made(self, call: str, key: str, **arguments: Any) -> Any:
+    async def _made(self, call: str, key: str, data: Bytes | None = None) -> Any:
         """Carry out a call that stores; make the bucket if it is not there yet."""
         try:
-            return await self._call(call, key, **arguments)
+            return await self._call(call, key, data)
         except NoSuchBucket:
             await self._make_bucket()
-            return await self._call(call, key, **arguments)
+            return await self._call(call, key, data)
 
     async def _found(self, call: str, key: str, **arguments: Any) -> Any:
         """Carry out a call about an object that must be there. Raises `Corrupt`."""
@@ -265,13 +265,27 @@ class S3Store(Store):
         return answer
 
     async def _call(
-        self, call: str, key: str, seconds: float | None = None, **arguments: Any
+        self,
+        call: str,
+        key: str,
+        data: Bytes | None = None,
+        *,
+        seconds: float | None = None,
+        **arguments: Any,
     ) -> Any:
+        """Carry out a call; *data* is sent with its MD5."""
         client = await self._client(seconds)
+        body = None
+        if data is not None:
+            body = Body(b"".join(data.pieces))
+            arguments |= {"Body": body, "ContentMD5": _md5(data)}
+        # Twice: the library's bound for the answer, once all is sent, comes first.
+        silence = 2 * (seconds or self._read_seconds)
         with translated(f"the blob {key}"):
-            return await getattr(client, call)(
-                Bucket=self._bucket, Key=self._name(key), **arguments
-            )
+            async with unless_silent(silence, body):
+                return await getattr(client, call)(
+                    Bucket=self._bucket, Key=self._name(key), **arguments
+                )
 
     async def _make_bucket(self) -> None:
         client = await self._client()

@@ -89,7 +89,11 @@ def command() -> None:
 @command.command(epilog=epilog())
 @_options
 def status(cache_dir: Path | None, as_json: bool) -> None:
-    """Show what the cache holds."""
+    """Show what the cache holds.
+
+    \b
+      rengafs cache status
+    """
     found = _status(cache_dir or find_paths().cache)
     if as_json:
         output.as_json(found)
@@ -109,7 +113,11 @@ def status(cache_dir: Path | None, as_json: bool) -> None:
 @command.command(epilog=epilog())
 @_options
 def clear(cache_dir: Path | None, as_json: bool) -> None:
-    """Remove all blocks, of all services. Mounts fetch anew what they need."""
+    """Remove all blocks, of all services. Mounts fetch anew what they need.
+
+    \b
+      rengafs cache clear
+    """
     directory = cache_dir or find_paths().cache
     before = _status(directory)
     for files in BlockFiles.found(directory)[:1]:
@@ -132,6 +140,9 @@ def verify(cache_dir: Path | None, as_json: bool) -> None:
     """Read every block and compare its checksum; drop what is damaged.
 
     Exits with 1 if anything was. Mounts do the same with each block that they read.
+
+    \b
+      rengafs cache verify
     """
     directory = cache_dir or find_paths().cache
     sound = 0

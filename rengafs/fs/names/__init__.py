@@ -1,1 +1,12 @@
-"""What a name of the mount means: inodes, their attributes, listings, and history by name."""
+"""What a name of the mount means.
+
+=============  =======================================================================
+`directories`  open directories, live and past
+`listings`     what is known of live directories; `touched`: what a change made old
+`history`      what stands under ``.versions/``; `guidetext`: what explains it there
+`entering`     what a new entry may be called, whom it belongs to, what makes it
+`attributes`   what stat says; `xattrs`: extended attributes
+`requests`     what the kernel's requests come with
+`inodes`       what the kernel has looked up, and which node each stands for
+=============  =======================================================================
+"""

@@ -228,11 +228,13 @@ class HistoryDirectory:
 OpenDirectory = LiveDirectory | HistoryDirectory
 
 
-def directory_of_view(remote: Remote, history: History, view: View) -> OpenDirectory:
+def directory_of_view(
+    remote: Remote, history: History, view: View, *, ahead: trio.Nursery | None = None
+) -> OpenDirectory:
     """Return the open directory of a part of history. Raises `NotADirectory`."""
     match view:
         case Past(change, number, node) if node.kind.is_directory:
-            return LiveDirectory(remote, number, [], at=change)
+            return LiveDirectory(remote, number, [], at=change, ahead=ahead)
         case HistoryOf() | SavesOf():
             return HistoryDirectory(history, view)
         case _:

@@ -86,6 +86,7 @@ class Inode:
         "cached_version",
         "checked",
         "content",
+        "doubts",
         "handles",
         "lookups",
         "name",
@@ -112,6 +113,9 @@ class Inode:
         self.paged: Content | None = None
         """What was opened last through the page cache. The kernel has one size for all
         handles of an inode, and cuts their reads there: while this is open, it is its own."""
+        self.doubts = 0
+        """How often another version was made known since the kernel was last made to ask:
+        an answer with its size may be on its way, and an open must not overtake that."""
         self.told_old = False
         """Whether the kernel may still have the size of an older version."""
         self.stale = False
@@ -163,11 +167,16 @@ class Inode:
         """Whether it stands for a node of the live tree, not for a part of history."""
         return isinstance(self.what, Node)
 
-    def learn(self, node: Node) -> None:
-        """Take in what the service says, unless something newer is known already."""
+    def learn(self, node: Node, *, written_here: bool = False) -> None:
+        """Take in what the service says, unless something newer is known already.
+
+        :param written_here: its bytes came through the kernel, so that it knows their size.
+        """
         known = self.node
         if node.id == known.id and node.ctime_ns < known.ctime_ns:
             return
+        if node.version != known.version and not written_here:
+            self.doubts += 1
         self.what = node
         self.stale = False
 

@@ -1,1 +1,11 @@
-"""Bytes of saved versions: from this disk where they are, else over the wire, ahead of readers."""
+"""Bytes of versions: what to fetch, fetching it, and keeping it on disk.
+
+=============  =======================================================================
+`reading`      a version that is read: from this disk, the cache, or the service
+`neighbours`   which small files are likely to be opened next; `bulk` fetches them
+`streams`      long downloads, and who waits for which part of one
+`readahead`    what a reader will want next: a plan, without I/O
+`cache`        blocks of versions, with limits; `blockfiles`: the files they lie in
+`blobfiles`    blobs of a service on this machine, read where they lie
+=============  =======================================================================
+"""

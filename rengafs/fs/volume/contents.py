@@ -183,7 +183,7 @@ class Content:
                 await draft.committed(plan, self._store.saver.known_as(saved.version), saved.size)
             self.version, self._size = self._store.saver.known_as(saved.version), saved.size
             if saved.node is not None:
-                inode.learn(saved.node)
+                inode.learn(saved.node, written_here=True)
 
     def _commit(self, plan: CommitPlan, pending: Changes, handle: str) -> Commit:
         return Commit(
@@ -376,12 +376,15 @@ class Contents:
         readers: Readers,
         drafts: DraftStore,
         forget_pages: Callable[[int], Awaitable[None]],
+        forget_size: Callable[[int], Awaitable[None]],
     ) -> None:
         self.saver = saver
         self.readers = readers
         self.drafts = drafts
         self.forget_pages = forget_pages
-        """Have the kernel forget attributes and pages of an inode, by its number."""
+        """Have the kernel forget attributes and pages of an inode, by its number, soon."""
+        self.forget_size = forget_size
+        """Have it forget the attributes alone, at once; answers under way count no more."""
 
     async def keep(self, plan: CommitPlan, version: int) -> None:
         """Have the bytes of a small new version at hand: who saves, often reads them next."""

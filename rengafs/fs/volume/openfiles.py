@@ -50,6 +50,7 @@ class OpenFiles:
 
     async def open(self, inode: Inode, flags: int) -> Opened:
         """Open a file; O_TRUNC empties it."""
+        await self._settle_size(inode)
         opened = self.attach(inode, flags)
         content = opened.content
         try:
@@ -64,7 +65,8 @@ class OpenFiles:
             self.told_of_old()
         appends = bool(flags & os.O_APPEND)
         reads_only = flags & os.O_ACCMODE == os.O_RDONLY
-        direct = content.shares_inode or (inode.told_old and (reads_only or appends))
+        old = inode.told_old or inode.doubts > 0
+        direct = content.shares_inode or (old and (reads_only or appends))
         if not direct:
             inode.paged = content
         elif appends:
@@ -128,6 +130,18 @@ class OpenFiles:
                 kept = error.details.get("kept", "memory only")
                 failures.append(f"{name}: {error}; its bytes are in {kept}")
         return failures
+
+    async def _settle_size(self, inode: Inode) -> None:
+        """Let the kernel have the size of the version that is opened, before anybody reads it.
+
+        It cuts reads at the size it knows. The answer that tells the new one may have been
+        sent for another process, which has not run since.
+        """
+        doubts = inode.doubts
+        if doubts:
+            await self._contents.forget_size(inode.number)
+            if inode.doubts == doubts:
+                inode.doubts = 0
 
     def _content_of(self, inode: Inode) -> Content:
         """Return the content that an open of now shares, or a new one.

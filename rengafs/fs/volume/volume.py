@@ -218,7 +218,9 @@ class Volume(Names):
         else:
             await self._complete_history(inode.what)
         if not isinstance(inode.what, Node):
-            opened = directory_of_view(self._remote, self._history, inode.what)
+            opened = directory_of_view(
+                self._remote, self._history, inode.what, ahead=self._background
+            )
             return self.directories.open(inode, opened)
         if not inode.node.kind.is_directory:
             raise NotADirectory("only directories can be listed")
