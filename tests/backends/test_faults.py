@@ -1,5 +1,6 @@
 """What a store, or the way to it, may do wrong: never short or wrong bytes, never a hang."""
 
+import gc
 import hashlib
 import os
 import time
@@ -171,6 +172,7 @@ def test_a_store_that_falls_silent_is_given_up(through: Through, length: int, af
         assert through.plan.hit
 
     go(backend, run)
+    gc.collect()  # a connection that is left open is told here, not in another test
 
 
 async def _stored(backend: Backend, length: int) -> None:

@@ -17,7 +17,7 @@ from aiobotocore.session import AioSession
 from rengafs.backends.base import HASHED_BYTES, PIECE_BYTES, Listed, Space
 from rengafs.backends.foreign import Found, is_foreign, parse
 from rengafs.backends.s3.errors import NoSuchBucket, NoSuchUpload, translated
-from rengafs.backends.s3.sending import Body, unless_silent
+from rengafs.backends.s3.sending import Body, Sockets, unless_silent
 from rengafs.backends.store import Bytes, Part, Store, Upload
 from rengafs.protocol.errors import BackendRefused, Corrupt, Unavailable
 
@@ -60,6 +60,7 @@ class S3Store(Store):
         self._read_seconds = read_seconds
         self._clients: dict[float, Any] = {}
         self._opened = AsyncExitStack()
+        self._sockets = Sockets(2 * max(read_seconds, COPY_SECONDS))
         self._opening = asyncio.Lock()
 
     async def put(self, key: str, data: Bytes) -> None:
@@ -223,6 +224,7 @@ class S3Store(Store):
         """Close connections."""
         self._clients.clear()
         await self._opened.aclose()
+        await self._sockets.cut()
 
     async def others(self, container: str) -> AsyncIterator[Found]:
         """Yield all versions of all objects of a bucket, by name, the newest first."""
@@ -317,6 +319,7 @@ class S3Store(Store):
             read_timeout=seconds,
             retries={"total_max_attempts": 1},
             max_pool_connections=CONNECTIONS,
+            connector_args={"socket_factory": self._sockets},
             s3={"addressing_style": given.addressing, "payload_signing_enabled": False},
             # Older stores know nothing of the newer checksums; all know MD5.
             request_checksum_calculation="when_required",

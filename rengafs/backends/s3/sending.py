@@ -6,8 +6,11 @@ any: for "100 Continue", and for a store that takes no more.
 
 import asyncio
 import io
+import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+from weakref import WeakSet
 
 
 class Body(io.BytesIO):
@@ -46,3 +49,34 @@ async def unless_silent(seconds: float, body: Body | None = None) -> AsyncIterat
             open_ = False
             if body is not None:
                 body.progress = None
+
+
+class Sockets:
+    """The sockets of a store's clients, to be cut at the end.
+
+    A connection that is closed waits until the store has taken what was written. A store that
+    takes nothing more would keep it for ever.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        """Have the kernel give a connection up when the store took nothing for *seconds*."""
+        self._milliseconds = int(seconds * 1000)
+        self._made: WeakSet[socket.socket] = WeakSet()
+
+    def __call__(self, address: tuple[Any, ...]) -> socket.socket:
+        """Make a socket; *address* is one answer of ``getaddrinfo``."""
+        family, kind, protocol = address[:3]
+        made = socket.socket(family, kind, protocol)
+        made.setblocking(False)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._milliseconds)
+        self._made.add(made)
+        return made
+
+    async def cut(self) -> None:
+        """End all that is still open."""
+        for left in self._made:
+            with suppress(OSError):
+                left.shutdown(socket.SHUT_RDWR)
+        # A round of the loop to see it, and one to tell the transports.
+        for _ in range(2):
+            await asyncio.sleep(0)
