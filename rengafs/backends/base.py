@@ -55,6 +55,9 @@ class Stored:
     """Of the whole blob, in hex; or a mark, see `rengafs.backends.pieces`."""
     pieces: bytes = b""
     """The sha256 of each piece of `HASHED_BYTES`, 32 bytes each; empty: not told."""
+    data: bytes = b""
+    """All of it, where it is in no store yet: the caller keeps it until it is. No backend of
+    this package gives that; see `rengafs.service.parking`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,8 @@ class Backend(ABC):
 
     name: str
     """As buckets name it."""
+    distant = False
+    """Whether each call is a request over a network."""
 
     @abstractmethod
     async def put(self, stream: AsyncIterable[bytes]) -> Stored:
@@ -118,6 +123,21 @@ class Backend(ABC):
 
         Raises `BodyMismatch` if *payload* is not as long as the extents, or has another hash.
         """
+
+    async def put_as(self, key: str, data: bytes) -> None:
+        """Store a small blob under a key of the caller's; distant backends only.
+
+        May be done again, and by several at a time, with the same bytes: if it raises, the blob
+        may be there.
+        """
+        raise NotSupported(f"the backend {self.name} makes its keys itself")
+
+    def compose_now(self, plan: Composition, payload: bytes) -> Stored | None:
+        """Do what `compose` does in the calling thread, for a small content.
+
+        None: this backend must be awaited, and has done nothing.
+        """
+        return None
 
     async def copy(self, key: str, size: int, *, sha256: str = "", pieces: bytes = b"") -> Stored:
         """Store the bytes of a blob once more. Raises `Corrupt` if it is missing."""
@@ -154,6 +174,17 @@ class Backend(ABC):
     def file_of(self, key: str) -> Path | None:
         """Return the file that is a blob, where it is one on this machine. It need not exist."""
         return None
+
+    async def waiting(self, older_than_seconds: float) -> Sequence[str]:
+        """Return the keys of blobs that `draw_out` has work with."""
+        return ()
+
+    async def draw_out(self, key: str) -> None:
+        """Do what could wait when a blob was stored. It reads the same before, meanwhile, after.
+
+        May be repeated, or left undone for ever; nothing if the blob is gone.
+        """
+        return
 
     def others(self, container: str) -> AsyncIterator[Found]:
         """Yield what other programs stored in a container: all versions of all objects.

@@ -61,6 +61,10 @@ class Configuration:
         rest = [name for name in (LOCAL, *self.definitions) if name != self.default]
         return (self.default, *dict.fromkeys(rest))
 
+    def parked_seconds(self, name: str) -> float:
+        """Return how long small blobs of a backend stay in the catalog."""
+        return float(getattr(self.definitions.get(name), "parked_seconds", 0))
+
     def open(self, data: Path, owner: str) -> dict[str, Backend]:
         """Open all of them. *data* is where ``local`` lies, *owner* the catalog.
 

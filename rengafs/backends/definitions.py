@@ -5,6 +5,9 @@ from typing import Literal
 
 import msgspec
 
+PARKED_SECONDS = 60.0
+"""How long a small blob stays in the catalog before it is put into the store; 0: not at all."""
+
 
 class Local(msgspec.Struct, tag="local", tag_field="kind", forbid_unknown_fields=True):
     """A directory of this machine, or of a file system that all processes share."""
@@ -24,6 +27,7 @@ class S3(msgspec.Struct, tag="s3", tag_field="kind", forbid_unknown_fields=True)
     secret_key: str = ""
     session_token: str = ""
     addressing: Literal["auto", "path", "virtual"] = "auto"
+    parked_seconds: float = PARKED_SECONDS
 
 
 class Swift(msgspec.Struct, tag="swift", tag_field="kind", forbid_unknown_fields=True):
@@ -42,6 +46,7 @@ class Swift(msgspec.Struct, tag="swift", tag_field="kind", forbid_unknown_fields
     region: str = ""
     interface: Literal["public", "internal", "admin"] = "public"
     tempurl_key: str = ""
+    parked_seconds: float = PARKED_SECONDS
 
 
 Definition = Local | S3 | Swift

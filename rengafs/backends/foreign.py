@@ -23,6 +23,8 @@ class Found:
     latest: bool
     deleted: bool = False
     """It stands for a deletion."""
+    place: tuple[str, str] | None = None
+    """Container and name under which the store keeps it, where these are others."""
 
 
 @dataclass(frozen=True, slots=True)

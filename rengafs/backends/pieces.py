@@ -49,6 +49,42 @@ def seen_mark(*facts: str) -> str:
     return SEEN + hashlib.sha256("\0".join(facts).encode()).hexdigest()
 
 
+class Hashes:
+    """The sha256 of a whole and of its pieces, as its bytes come. Blocks."""
+
+    def __init__(self) -> None:
+        self._whole = hashlib.sha256()
+        self._piece = self._whole
+        """Of the first piece they are the same: what is small is hashed once."""
+        self._room = HASHED_BYTES
+        self._digests: list[bytes] = []
+
+    def update(self, data: bytes) -> None:
+        """Take the next bytes."""
+        view = memoryview(data)
+        while view:
+            part = view[: self._room]
+            self._whole.update(part)
+            if self._piece is not self._whole:
+                self._piece.update(part)
+            self._room -= len(part)
+            if not self._room:
+                self._digests.append(self._piece.digest())
+                self._piece, self._room = hashlib.sha256(), HASHED_BYTES
+            view = view[len(part) :]
+
+    def hexdigest(self) -> str:
+        """Return the sha256 of the whole."""
+        return self._whole.hexdigest()
+
+    def pieces(self) -> bytes:
+        """Return those of the pieces; none for what is not longer than one piece."""
+        if self._piece is self._whole or (len(self._digests) == 1 and self._room == HASHED_BYTES):
+            return b""
+        last = [] if self._room == HASHED_BYTES else [self._piece.digest()]
+        return b"".join([*self._digests, *last])
+
+
 def hash_pieces(data: Iterable[bytes]) -> tuple[bytes, bytes]:
     """Return the hashes of the pieces of *data*, which begins a piece; and its MD5. Blocks.
 

@@ -11,7 +11,14 @@ import hashlib
 import logging
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Iterator
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+)
 from contextlib import aclosing
 from functools import partial
 
@@ -39,6 +46,10 @@ WHOLE_BYTES = 16 << 20
 """A composition of at most so many bytes is fetched and sent whole: its sha256 is known then."""
 AT_ONCE = 2
 """Parts of one blob that are sent while the next one is gathered."""
+LARGE_BYTES = 32 << 20
+"""A part that is longer is not sent beside others of its blob."""
+LONGEST_PART = 4 << 30
+"""Stores take 5 GiB."""
 COPIES_AT_ONCE = 8
 PARTS_AT_ONCE = 6
 """Parts that are sent at a time, of all blobs: each is in memory."""
@@ -50,6 +61,8 @@ log = logging.getLogger(__name__)
 class RemoteBackend(Backend):
     """See the module."""
 
+    distant = True
+
     def __init__(self, name: str, store: Store, patience: Patience | None = None) -> None:
         self.name = name
         self._store = store
@@ -58,28 +71,26 @@ class RemoteBackend(Backend):
 
     async def put(self, stream: AsyncIterable[bytes]) -> Stored:
         """Store a stream."""
-        sha256 = hashlib.sha256()
-        parts = _parts(stream, self._store.part_bytes)
+        parts = _parts(stream, partial(growing_part, self._store.part_bytes, self._store.max_parts))
         first = await anext(parts)
-        await _update(sha256, first)
         second = await anext(parts, None)
         key = uuid.uuid4().hex
         if second is None:
-            digests = await self._put_small(key, first)
-            size = sum(map(len, first))
-            return Stored(key, size, sha256.hexdigest(), digests if size > HASHED_BYTES else b"")
+            return await self._put_small(key, first)
         making = _Making(self._store, self._patience, self._sending, Upload(key))
-        async with making:
+        async with making, _Whole() as sha256:
+            await sha256.add(first)
             await making.send(first)
             del first
             while second is not None:
-                await _update(sha256, second)
+                await sha256.add(second)
                 await making.send(second)
                 second = await anext(parts, None)
+            hexdigest = await sha256.hexdigest()
             size, digests = await making.finish()
-        return Stored(key, size, sha256.hexdigest(), digests)
+            return Stored(key, size, hexdigest, digests)
 
-    async def _put_small(self, key: str, data: list[bytes]) -> bytes:
+    async def _put_small(self, key: str, data: list[bytes]) -> Stored:
         digests, md5 = await _hashed(data)
         body = Bytes(data, md5)
         try:
@@ -88,7 +99,18 @@ class RemoteBackend(Backend):
             # It may have arrived although its answer did not.
             await _cleared_up(self._store.delete(key))
             raise
-        return digests
+        if 0 < body.size <= HASHED_BYTES:
+            return Stored(key, body.size, digests.hex())  # the only piece is the whole
+        sha256 = hashlib.sha256()
+        await _update(sha256, data)
+        return Stored(key, body.size, sha256.hexdigest(), digests)
+
+    async def put_as(self, key: str, data: bytes) -> None:
+        """Store a small blob under a key."""
+        _, md5 = await _hashed([data])
+        body = Bytes([data], md5)
+        # Nothing is cleared up: another may have put it too, and need it.
+        await self._patience.insist(lambda: self._store.put(key, body), f"the upload of {key}")
 
     async def compose(self, plan: Composition, payload: AsyncIterable[bytes]) -> Stored:
         """Store what *plan* says; the base's pieces that stay are copied inside the store."""
@@ -110,7 +132,8 @@ class RemoteBackend(Backend):
                     continue
                 for first in range(start, stop, size):
                     last = min(first + size, stop)
-                    async for data in _parts(merged(plan, bytes_, base.read, first, last), size):
+                    new = merged(plan, bytes_, base.read, first, last)
+                    async for data in _parts(new, lambda _: size):
                         await making.send(data)
             await bytes_.finish()
             length, digests = await making.finish()
@@ -169,6 +192,28 @@ class RemoteBackend(Backend):
         await self._store.aclose()
 
 
+class _Whole:
+    """The sha256 of all parts, in their order, while the next one is gathered."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self._under_way = Flights(1)
+
+    async def __aenter__(self) -> "_Whole":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        with anyio.CancelScope(shield=True):
+            await self._under_way.cancel()
+
+    async def add(self, data: list[bytes]) -> None:
+        await self._under_way.add(_update(self._digest, data))
+
+    async def hexdigest(self) -> str:
+        await self._under_way.land()
+        return self._digest.hexdigest()
+
+
 class _Making:
     """An object that is being made of parts; removed again unless it is finished."""
 
@@ -200,11 +245,13 @@ class _Making:
 
     async def send(self, data: list[bytes]) -> None:
         """Send a part, in the background."""
+        if sum(map(len, data)) > LARGE_BYTES:
+            await self._sent.land()
         await self._sent.add(self._send(self._next(), data))
 
     async def copy(self, start: int, stop: int, digests: bytes) -> None:
         """Copy bytes of the base, in the background."""
-        step = self._store.copied_bytes
+        step = copied_part(self._store, self._upload.base_size)
         for first in range(start, stop, step):
             last = min(first + step, stop)
             begin, end = ((at - start) // HASHED_BYTES for at in (first, last + HASHED_BYTES - 1))
@@ -329,10 +376,30 @@ def _part_size(length: int, store: Store) -> int:
     return pieces * HASHED_BYTES
 
 
-async def _parts(stream: AsyncIterable[bytes], size: int) -> AsyncIterator[list[bytes]]:
-    """Yield a stream in lists of *size* bytes together, the last one shorter; one at least."""
+def copied_part(store: Store, base_size: int) -> int:
+    """Return how much of a base is copied at once: a quarter of all parts must do for it."""
+    return store.copied_bytes * -(-max(base_size, 1) // (store.copied_bytes * store.max_parts // 4))
+
+
+def growing_part(part_bytes: int, max_parts: int, number: int) -> int:
+    """Return how long a part is of a stream whose length nobody knows.
+
+    Each tenth of the parts that a store takes has parts twice as long as the tenth before. So
+    an S3 takes its 5 TiB, and what is shorter than 8 GiB goes by the shortest parts: a part is
+    kept in memory while it is sent.
+    """
+    return min(part_bytes << min(number // (max_parts // 10), 9), LONGEST_PART)
+
+
+async def _parts(
+    stream: AsyncIterable[bytes], size: Callable[[int], int]
+) -> AsyncIterator[list[bytes]]:
+    """Yield a stream in lists of *size(number)* bytes together, the last one shorter.
+
+    There is one at least.
+    """
     pieces: list[bytes] = []
-    room, small, count = size, 0, 0
+    room, small, count = size(0), 0, 0
     async for piece in stream:
         view = memoryview(piece)
         while view:
@@ -347,7 +414,8 @@ async def _parts(stream: AsyncIterable[bytes], size: int) -> AsyncIterator[list[
             view = view[len(part) :]
             if not room:
                 yield pieces
-                pieces, room, small, count = [], size, 0, count + 1
+                count += 1
+                pieces, room, small = [], size(count), 0
     if pieces or not count:
         yield pieces
 

@@ -35,11 +35,16 @@ class Wrapper(Backend):
 
     def __init__(self, backend: Backend) -> None:
         self.name = backend.name
+        self.distant = backend.distant
         self._backend = backend
 
     async def put(self, stream: AsyncIterable[bytes]) -> Stored:
         """Store a stream."""
         return await self._backend.put(stream)
+
+    async def put_as(self, key: str, data: bytes) -> None:
+        """Store a small blob under a key."""
+        await self._backend.put_as(key, data)
 
     async def compose(self, plan: Composition, payload: AsyncIterable[bytes]) -> Stored:
         """Store what *plan* says."""

@@ -15,6 +15,7 @@
 `history`         the past of a name, of a file, of a directory
 `membership`      who may do what in which bucket
 `stock`           the blobs that are known, for sweeper and check
+`parking`         small blobs that wait here for their way into a backend
 `feed`            changes in order; moments; usage
 `access`          users, tokens, lineage of reads
 `droppings`       names that editors leave behind

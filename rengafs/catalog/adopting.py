@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import Connection, insert, select
 
 from rengafs.catalog.making import add, add_bucket, free_name
+from rengafs.catalog.moving import relocate
 from rengafs.catalog.nodes import get_node
 from rengafs.catalog.original import components, eldest_place, make_directories
 from rengafs.catalog.places import Directory, Place, at_raw_name
@@ -27,7 +28,15 @@ class Adopted:
     """One stored version of an object."""
 
     blob: Blob
-    at_ms: int
+    at_us: int
+    """When it was stored, as the store tells: microseconds since 1970."""
+    formerly: str = ""
+    """The key that its blob had, if the store has put it elsewhere since."""
+
+    @property
+    def at_ms(self) -> int:
+        """The same in milliseconds."""
+        return self.at_us // 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +130,8 @@ def _save(
     w: Writer, top: Directory, path: tuple[bytes, ...], place: Place | None, found: Object
 ) -> int:
     node = place.node if place is not None else None
+    if node is not None:
+        _follow(w, top.id, node, found)
     known = _known(w, top.id, found)
     new = [one for one in found.versions if one.blob.key not in known]
     if node is None and found.deleted:
@@ -140,13 +151,29 @@ def _save(
             size=one.blob.size,
             sha256=EMPTY_SHA256 if empty else one.blob.sha256,
             blob=None if empty else intern(w, one.blob),
-            mtime_ns=one.at_ms * 1_000_000,
+            mtime_ns=one.at_us * 1000,
             base=node.version,
             created_ms=one.at_ms,
         )
         node = save(w, node, version)
         count += 1
     return count
+
+
+def _follow(w: Writer, bucket: int, node: Node, found: Object) -> None:
+    """Let versions be found where the store has put them since they were known."""
+    for one in found.versions:
+        if not one.formerly:
+            continue
+        query = (
+            select(blobs.c.id)
+            .select_from(versions.join(blobs, blobs.c.id == versions.c.blob))
+            .where(versions.c.file == node.id, versions.c.created_ms == one.at_ms)
+            .where(blobs.c.backend == one.blob.backend, blobs.c.key == one.formerly)
+        )
+        old = w.connection.execute(query).scalar()
+        if old is not None:
+            relocate(w, bucket, old, one.blob)
 
 
 def _has_empty(w: Writer, node: Node, at_ms: int) -> bool:

@@ -23,6 +23,7 @@ from rengafs.catalog import (
     retaining,
     saving,
 )
+from rengafs.catalog.prepared import Prepared
 from rengafs.catalog.schema import receipts
 from rengafs.catalog.values import Blob
 from rengafs.catalog.writer import Writer
@@ -146,7 +147,7 @@ def find_receipt(connection: Connection, user: int, key: str) -> Outcome | None:
     """Return what an operation of this key came to before."""
     if not key:
         return None
-    row = connection.execute(_RECEIPT, {"user": user, "key": key}).first()
+    row = _RECEIPT.first(connection, {"user": user, "key": key})
     return None if row is None else _outcome.decode(row.outcome)
 
 
@@ -235,7 +236,8 @@ def _receive(w: Writer, operation: Operation, outcome: Outcome, known: dict[str,
     w.insert_later(receipts, receipt)
 
 
-# Built once: making a statement costs SQLAlchemy as much as carrying it out.
-_RECEIPT = select(receipts.c.outcome).where(
-    receipts.c.user == bindparam("user"), receipts.c.key == bindparam("key")
+_RECEIPT = Prepared(
+    select(receipts.c.outcome).where(
+        receipts.c.user == bindparam("user"), receipts.c.key == bindparam("key")
+    )
 )

@@ -11,6 +11,7 @@ from rengafs.catalog.calls.blobs import Blobs
 from rengafs.catalog.calls.changing import Changes
 from rengafs.catalog.calls.keeping import Keeping
 from rengafs.catalog.calls.originals import Originals
+from rengafs.catalog.calls.parked import ParkedBlobs
 from rengafs.catalog.calls.quotas import Quotas
 from rengafs.catalog.calls.storage import Storage
 from rengafs.catalog.calls.transactions import Identity
@@ -44,5 +45,5 @@ def open_catalog(
         raise
 
 
-class Catalog(Views, Changes, Originals, Users, Blobs, Keeping, Quotas, Storage):
+class Catalog(Views, Changes, Originals, Users, Blobs, Keeping, Quotas, Storage, ParkedBlobs):
     """The history, and its views. Shared between threads."""

@@ -181,10 +181,12 @@ def _past(connection: Connection, directory: int, group: list[Row[Any]]) -> list
     """Return what one raw name stands for: who bears it now, else who bore it last.
 
     Where both a file and a directory bore it, the one of them that does not have it is
-    shown with its id, so that the past of both can be reached.
+    shown with its id, so that the past of both can be reached. If neither has it now, the
+    file does: what was saved under a name is looked for under that name.
     """
     live = [row for row in group if row.until is None]
-    chosen = live[:1] or group[-1:]
+    files = [row for row in group if not _is_directory(row)]
+    chosen = live[:1] or files[-1:] or group[-1:]
     rest = live[1:]
     other = [row for row in group if Kind(row.kind).is_directory != _is_directory(chosen[0])]
     rest += [row for row in other[-1:] if row not in rest]

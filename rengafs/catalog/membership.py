@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Select, bindparam, delete, insert, select
 
 from rengafs.catalog.nodes import no_node
 from rengafs.catalog.places import at_raw_name, find
+from rengafs.catalog.prepared import Prepared
 from rengafs.catalog.schema import edges, members, nodes, users, versions
 from rengafs.catalog.values import ROLES, Actor, Member, Role
 from rengafs.catalog.writer import Writer
@@ -27,7 +28,7 @@ def permit(connection: Connection, user: int, number: int, role: Role, what: Wha
     """
     if number == ROOT:
         return
-    row = connection.execute(_PLACE, {"number": number, "user": user}).first()
+    row = _PLACE.first(connection, {"number": number, "user": user})
     if row is not None and row.role is not None and ROLES.index(row.role) >= ROLES.index(role):
         return
     # Why not is told with more care.
@@ -188,7 +189,7 @@ def _absent(number: int, what: What) -> NotFound:
 _ROLE = select(members.c.role).where(
     members.c.bucket == bindparam("bucket"), members.c.user == bindparam("user")
 )
-_PLACE = (
+_PLACE = Prepared(
     select(members.c.role)
     .select_from(nodes.join(members, members.c.bucket == nodes.c.bucket))
     .where(nodes.c.id == bindparam("number"), members.c.user == bindparam("user"))

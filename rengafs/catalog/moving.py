@@ -1,8 +1,9 @@
 """Blobs of a bucket that go to another backend. Rows only: the bytes are there already."""
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, update
 
 from rengafs.catalog.original import get_bucket
+from rengafs.catalog.parking import drop
 from rengafs.catalog.saving import intern
 from rengafs.catalog.schema import blobs, nodes, versions
 from rengafs.catalog.stock import LOST, Known
@@ -26,15 +27,9 @@ def blobs_elsewhere(
     connection: Connection, bucket: int, backend: str, after: int, limit: int
 ) -> list[Known]:
     """Return a page of the blobs that a bucket needs and that are not in *backend*, by id."""
-    needed = (
-        select(versions.c.blob)
-        .select_from(versions.join(nodes, nodes.c.id == versions.c.file))
-        .where(nodes.c.bucket == bucket)
-    )
     query = (
         select(blobs)
-        .where(blobs.c.id.in_(needed), blobs.c.backend != backend, blobs.c.id > after)
-        .where(blobs.c.key.not_like(f"{LOST}%"))
+        .where(_elsewhere(bucket, backend), blobs.c.id > after)
         .order_by(blobs.c.id)
         .limit(limit)
     )
@@ -42,6 +37,23 @@ def blobs_elsewhere(
         Known(row.id, Blob(row.backend, row.key, row.size, row.sha256, row.pieces or b""))
         for row in connection.execute(query)
     ]
+
+
+def size_elsewhere(connection: Connection, bucket: int, backend: str) -> int:
+    """Return how many bytes all these blobs have."""
+    query = select(func.coalesce(func.sum(blobs.c.size), 0)).where(_elsewhere(bucket, backend))
+    return int(connection.execute(query).scalar_one())
+
+
+def _elsewhere(bucket: int, backend: str) -> ColumnElement[bool]:
+    needed = (
+        select(versions.c.blob)
+        .select_from(versions.join(nodes, nodes.c.id == versions.c.file))
+        .where(nodes.c.bucket == bucket)
+    )
+    return and_(
+        blobs.c.id.in_(needed), blobs.c.backend != backend, blobs.c.key.not_like(f"{LOST}%")
+    )
 
 
 def relocate(w: Writer, bucket: int, old: int, stored: Blob) -> bool:
@@ -61,4 +73,5 @@ def relocate(w: Writer, bucket: int, old: int, stored: Blob) -> bool:
     if w.connection.execute(others).scalar_one():
         return False
     w.connection.execute(delete(blobs).where(blobs.c.id == old))
+    drop(w.connection, [old])
     return True

@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, delete, exists, func, or_, select, update
 
+from rengafs.catalog.parking import drop
 from rengafs.catalog.retaining import chunks, held_versions, labelled_changes, rule_of
 from rengafs.catalog.schema import blobs, changes, edges, nodes, states, versions
 from rengafs.catalog.stock import LOST
@@ -48,7 +49,7 @@ class Judged:
     """What becomes of the versions of some files."""
 
     doomed: list[Doomed] = field(default_factory=list)
-    held: int = 0
+    spared: list[Doomed] = field(default_factory=list)
     """Versions that only a lease keeps."""
 
 
@@ -82,12 +83,9 @@ class Judge:
         spans = _spans(self._connection, files)
         going = [row for row in rows if not self._keeps(spans.get(row.id, []), row.created_ms)]
         held = held_versions(self._connection, [row.id for row in going], self._now_ms)
-        judged.held = len(held)
-        judged.doomed = [
-            Doomed(row.id, row.file, row.size, row.created_ms, row.blob, row.hidden == "")
-            for row in going
-            if row.id not in held
-        ]
+        for row in going:
+            one = Doomed(row.id, row.file, row.size, row.created_ms, row.blob, row.hidden == "")
+            (judged.spared if row.id in held else judged.doomed).append(one)
         return judged
 
     def _keeps(self, spans: list[_Span], created_ms: int) -> bool:
@@ -174,6 +172,7 @@ def _drop_blobs(w: Writer, candidates: set[int]) -> list[Blob]:
             Blob(row.backend, row.key.removeprefix(LOST), row.size, row.sha256) for row in rows
         ]
         w.connection.execute(delete(blobs).where(blobs.c.id.in_([row.id for row in rows])))
+        drop(w.connection, [row.id for row in rows])
     return freed
 
 

@@ -8,7 +8,16 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import Connection, delete, insert, select
 
 from rengafs.catalog.places import Directory
-from rengafs.catalog.schema import crossings, leases, members, moments, nodes, retention, versions
+from rengafs.catalog.schema import (
+    crossings,
+    leases,
+    members,
+    moments,
+    nodes,
+    retention,
+    users,
+    versions,
+)
 from rengafs.catalog.values import Actor
 from rengafs.catalog.writer import Writer
 from rengafs.protocol.errors import BadRequest, NotFound
@@ -100,6 +109,23 @@ def held_versions(connection: Connection, numbers: Iterable[int], now_ms: int) -
             leases.c.version.in_(chunk), leases.c.until_ms > now_ms
         )
         found |= set(connection.execute(query).scalars())
+    return found
+
+
+def holders_of(
+    connection: Connection, numbers: Iterable[int], now_ms: int
+) -> dict[int, tuple[str, str]]:
+    """Return for each of these versions that is held the user and the holder; one of several."""
+    found: dict[int, tuple[str, str]] = {}
+    for chunk in chunks(numbers):
+        query = (
+            select(leases.c.version, users.c.name, leases.c.holder)
+            .join(users, users.c.id == leases.c.user)
+            .where(leases.c.version.in_(chunk), leases.c.until_ms > now_ms)
+            # Pins after mounts: of two reasons, the one that lasts is told.
+            .order_by(leases.c.version, leases.c.holder)
+        )
+        found |= {row.version: (row.name, row.holder) for row in connection.execute(query)}
     return found
 
 

@@ -11,10 +11,13 @@ from msgspec.structs import replace
 from sqlalchemy import Connection, Row, Select, bindparam, insert, select, update
 
 from rengafs.catalog.making import add, free_name
-from rengafs.catalog.nodes import get_node
-from rengafs.catalog.schema import blobs, nodes, states, versions
+from rengafs.catalog.nodes import BUCKET, columns, get_node, joined, no_node, node_from
+from rengafs.catalog.parking import is_parked, park
+from rengafs.catalog.prepared import Prepared
+from rengafs.catalog.schema import blobs, nodes, states, tallies, versions
 from rengafs.catalog.stock import LOST
-from rengafs.catalog.tallying import get_tally
+from rengafs.catalog.tallying import COLUMNS as TALLY
+from rengafs.catalog.tallying import Tally
 from rengafs.catalog.values import Base, Blob, Content
 from rengafs.catalog.writer import Writer
 from rengafs.protocol.errors import (
@@ -50,13 +53,24 @@ class NewVersion:
     """When it was saved, if that was not now."""
 
 
+@dataclass(frozen=True, slots=True)
+class Present:
+    """A file as it is now, and what its bucket holds."""
+
+    node: Node
+    bucket: int
+    tally: Tally
+    version: Any
+    """Of its current version: handle, hidden, base, conflict; None: it has none."""
+
+
 def commit(w: Writer, operation: Commit, stored: Blob | None) -> Outcome:
     """Make *stored* (None: no bytes) the newest version of the file, if it is news."""
-    node = get_file(w, operation.node)
+    present = _present(w.connection, operation.node)
+    node, current = present.node, present.version
     if operation.atime_ns is not None:
         node = replace(node, atime_ns=operation.atime_ns)
         w.alter_in_place(node.id, atime_ns=operation.atime_ns)
-    current = version_row(w.connection, node.version)
     if operation.only_if_base and operation.base != node.version:
         raise BaseChanged(
             f"the file {node.id} is at version {node.version}, not {operation.base}",
@@ -64,12 +78,12 @@ def commit(w: Writer, operation: Commit, stored: Blob | None) -> Outcome:
             version=node.version,
         )
     size, sha256 = (stored.size, stored.sha256) if stored else (0, EMPTY_SHA256)
-    if current is not None and (current.size, current.sha256) == (size, sha256):
+    if current is not None and (node.size, node.sha256) == (size, sha256):
         return _same_again(w, node, operation.mtime_ns)
     again = bool(current and operation.handle and current.handle == operation.handle)
     if current is not None and again:
-        shown = {} if current.hidden else {current.id: current.size}
-        w.hide(SUPERSEDED, shown, w.bucket_of(node.id))
+        shown = {} if current.hidden or node.version is None else {node.version: node.size}
+        w.hide(SUPERSEDED, shown, present.bucket)
         base, conflict = current.base, current.conflict
     else:
         base = operation.base
@@ -84,7 +98,7 @@ def commit(w: Writer, operation: Commit, stored: Blob | None) -> Outcome:
         handle=operation.handle,
         origin=operation.origin or (node.origin if operation.base is not None else ""),
     )
-    saved = save(w, node, new)
+    saved = save(w, node, new, present)
     return Outcome(node=saved, version=_told(w, saved, new, stored.backend if stored else ""))
 
 
@@ -106,11 +120,14 @@ def _told(w: Writer, node: Node, new: NewVersion, backend: str) -> Version:
     )
 
 
-def save(w: Writer, node: Node, new: NewVersion) -> Node:
-    """Make a new version current; return the node with it."""
+def save(w: Writer, node: Node, new: NewVersion, present: Present | None = None) -> Node:
+    """Make a new version current; return the node with it.
+
+    :param present: the node's file as it was found in this transaction, if it was asked for.
+    """
     number = w.take_id()
-    w.connection.execute(
-        _ADD_VERSION,
+    _ADD_VERSION.run(
+        w.connection,
         {
             "id": number,
             "file": node.id,
@@ -141,8 +158,13 @@ def save(w: Writer, node: Node, new: NewVersion) -> Node:
         origin=new.origin,
     )
     w.alter(saved)
-    bucket = w.bucket_of(node.id)
-    w.count(bucket, all_bytes=new.size, live_bytes=new.size - node.size if node.links else 0)
+    bucket = w.bucket_of(node.id) if present is None else present.bucket
+    w.count(
+        bucket,
+        all_bytes=new.size,
+        live_bytes=new.size - node.size if node.links else 0,
+        known=None if present is None else present.tally,
+    )
     w.event("saved", node.id, bucket=bucket, version=number, kind=node.kind)
     return saved
 
@@ -191,7 +213,7 @@ def intern(w: Writer, stored: Blob | None) -> int | None:
     if stored is None:
         return None
     content = {"backend": stored.backend, "sha256": stored.sha256, "size": stored.size}
-    row = w.connection.execute(_KNOWN_BLOB, content).first()
+    row = _KNOWN_BLOB.first(w.connection, content)
     if row is not None and not row.key.startswith(LOST):
         w.adopt(stored.backend, row.key)
         return int(row.id)
@@ -199,11 +221,11 @@ def intern(w: Writer, stored: Blob | None) -> int | None:
         # The blob was lost (see `stock`), and here are its bytes again.
         found = {"key": stored.key, "pieces": stored.pieces or None}
         w.connection.execute(update(blobs).where(blobs.c.id == row.id).values(found))
-        w.adopt(stored.backend, stored.key)
+        _use(w, int(row.id), stored)
         return int(row.id)
     number = w.take_id()
-    w.connection.execute(
-        _ADD_BLOB,
+    _ADD_BLOB.run(
+        w.connection,
         {
             "id": number,
             "backend": stored.backend,
@@ -214,8 +236,14 @@ def intern(w: Writer, stored: Blob | None) -> int | None:
             "pieces": stored.pieces or None,
         },
     )
-    w.adopt(stored.backend, stored.key)
+    _use(w, number, stored)
     return number
+
+
+def _use(w: Writer, number: int, stored: Blob) -> None:
+    w.adopt(stored.backend, stored.key)
+    if is_parked(stored.key):
+        park(w, number, stored)
 
 
 # --- reading versions ---------------------------------------------------------------------
@@ -300,13 +328,23 @@ def refuse_pruned(row: Any) -> None:
         )
 
 
-def get_file(w: Writer, number: int) -> Node:
-    """Return a file, deleted or not. Raises `NotFound`, `IsADirectory`, `BadRequest`."""
-    return _file(w.connection, number)
+def _present(connection: Connection, number: int) -> Present:
+    """Return a file, and what a save asks of it besides. Raises as `_file` does."""
+    row = _PRESENT.first(connection, {"number": number})
+    if row is None:
+        raise no_node(number)
+    node = _refuse_no_file(node_from(row))
+    tally = Tally() if row.live_bytes is None else Tally(*row[-4:])
+    return Present(node, row[BUCKET], tally, None if node.version is None else row)
 
 
 def _file(connection: Connection, number: int) -> Node:
-    node = get_node(connection, number)
+    """Return a file, deleted or not. Raises `NotFound`, `IsADirectory`, `BadRequest`."""
+    return _refuse_no_file(get_node(connection, number))
+
+
+def _refuse_no_file(node: Node) -> Node:
+    number = node.id
     if node.kind.is_directory:
         raise IsADirectory(f"{number} is a {node.kind}; a file is needed", node=number)
     if node.kind is not Kind.FILE:
@@ -320,15 +358,6 @@ def _same_again(w: Writer, node: Node, mtime_ns: int | None) -> Outcome:
         w.alter(node)
         w.event("attributes", node.id, bucket=w.bucket_of(node.id), kind=node.kind)
     return Outcome(node=node, version=get_version(w.connection, node.version or 0))
-
-
-def refuse_too_much(connection: Connection, operation: Commit) -> None:
-    """Raise `QuotaExceeded` before its bytes come, for a commit that can't fit.
-
-    The commit may yet supersede the current version, so that one's bytes are not counted.
-    """
-    place = _file_place(connection, operation.node)
-    get_tally(connection, place.bucket).refuse(operation.length - place.size)
 
 
 def find_first_base(connection: Connection, parent: int) -> Base:
@@ -345,25 +374,31 @@ def find_first_base(connection: Connection, parent: int) -> Base:
 
 
 def _file_place(connection: Connection, number: int) -> Any:
-    """Return size, bucket and backend of a file. Raises as `get_file` does."""
-    row = connection.execute(_FILE_PLACE, {"number": number}).first()
+    """Return size and backend of a file, and its bucket's tally. Raises as `_file` does."""
+    row = _FILE_PLACE.first(connection, {"number": number})
     if row is None:
         _file(connection, number)  # says what it is instead
         raise NotFound(f"there is no file {number}", node=number)
     return row
 
 
-def find_base(connection: Connection, number: int, base: int | None) -> Base:
-    """Return what a commit to the file is composed from. Raises `NotFound`, `BadRequest`."""
-    backend = _file_place(connection, number).backend
-    if base is None:
-        return Base(backend, None)
-    content = get_content(connection, base)
-    return Base(backend, with_pieces(connection, content))
+def find_base(connection: Connection, operation: Commit) -> Base:
+    """Return what a commit is composed from.
+
+    Raises `NotFound`, `BadRequest`; and `QuotaExceeded` before its bytes come, for one that
+    can't fit. It may yet supersede the current version, so that one's bytes are not counted.
+    """
+    place = _file_place(connection, operation.node)
+    if place.quota_bytes is not None:
+        Tally(*place[-4:]).refuse(operation.length - place.size)
+    if operation.base is None or operation.whole:
+        return Base(place.backend, None)
+    content = get_content(connection, operation.base)
+    return Base(place.backend, with_pieces(connection, content))
 
 
 # Built once: making a statement costs SQLAlchemy as much as carrying it out.
-_ADD_VERSION, _ADD_BLOB = insert(versions), insert(blobs)
+_ADD_VERSION, _ADD_BLOB = Prepared(insert(versions)), Prepared(insert(blobs))
 _VERSION = select_versions().where(versions.c.id == bindparam("number"))
 _CONTENT = (
     select(
@@ -383,19 +418,31 @@ _SAME_CONTENT = (
     blobs.c.sha256 == bindparam("sha256"),
     blobs.c.size == bindparam("size"),
 )
-_KNOWN_BLOB = select(blobs.c.id, blobs.c.key).where(*_SAME_CONTENT)
+_KNOWN_BLOB = Prepared(select(blobs.c.id, blobs.c.key).where(*_SAME_CONTENT))
 _PIECES = select(blobs.c.pieces).where(*_SAME_CONTENT)
 _bucket = nodes.alias("bucket")
-_FILE_PLACE = (
-    select(states.c.size, nodes.c.bucket, _bucket.c.backend)
+_FILE_PLACE = Prepared(
+    select(states.c.size, _bucket.c.backend, *TALLY)
     .select_from(
-        nodes.join(states, states.c.node == nodes.c.id).join(
-            _bucket, _bucket.c.id == nodes.c.bucket
-        )
+        nodes.join(states, states.c.node == nodes.c.id)
+        .join(_bucket, _bucket.c.id == nodes.c.bucket)
+        .outerjoin(tallies, tallies.c.bucket == nodes.c.bucket)
     )
     .where(
         nodes.c.id == bindparam("number"),
         nodes.c.kind == Kind.FILE.value,
         states.c.until.is_(None),
     )
+)
+_PRESENT = Prepared(
+    select(
+        *columns(None),
+        versions.c.handle,
+        versions.c.hidden,
+        versions.c.base,
+        versions.c.conflict,
+        *TALLY,
+    )
+    .select_from(joined(None).outerjoin(tallies, tallies.c.bucket == nodes.c.bucket))
+    .where(nodes.c.id == bindparam("number"))
 )

@@ -148,7 +148,7 @@ blobs = Table(
     metadata,
     Column("id", Id, primary_key=True, autoincrement=False),
     Column("backend", Text, nullable=False),
-    Column("key", Text, nullable=False),  # what the backend calls it; "!…": lost, see `stock`
+    Column("key", Text, nullable=False),  # what the backend calls it; "!…": lost; "=…": parked
     Column("size", BigInteger, nullable=False),
     # Hex; or a mark, where nobody has seen the bytes as a whole: see `backends.pieces`.
     Column("sha256", Text, nullable=False),
@@ -158,6 +158,17 @@ blobs = Table(
     # The same content is stored once per backend.
     Index("blobs_content", "backend", "sha256", "size", unique=True),
     Index("blobs_key", "backend", "key"),
+)
+
+parked = Table(
+    "parked",
+    metadata,
+    # Bytes of small blobs that are not in their backend yet; see `parking`.
+    Column("blob", BigInteger, primary_key=True, autoincrement=False),  # blobs.id
+    Column("backend", Text, nullable=False),  # as the blob's
+    Column("created_ms", BigInteger, nullable=False),
+    Column("taken_ms", BigInteger, nullable=False),  # when a process began to put it; 0: none
+    Column("data", LargeBinary, nullable=False),
 )
 
 adoptions = Table(

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, select, update
 
+from rengafs.catalog.parking import PARKED
 from rengafs.catalog.schema import blobs, head, versions
 from rengafs.catalog.tallying import Tally, count_tallies, list_tallies, set_tally
 from rengafs.catalog.values import Blob
@@ -23,10 +24,21 @@ class Known:
 
 
 def known_keys(connection: Connection, backend: str, keys: Sequence[str]) -> frozenset[str]:
-    """Return which of *keys* (some hundreds) are a blob's, lost or not."""
-    wanted = [*keys, *(LOST + key for key in keys)]
+    """Return which of *keys* (some hundreds) are a blob's, lost or not, or soon will be."""
+    wanted = [*keys, *(LOST + key for key in keys), *(PARKED + key for key in keys)]
     query = select(blobs.c.key).where(blobs.c.backend == backend, blobs.c.key.in_(wanted))
-    return frozenset(key.removeprefix(LOST) for key in connection.execute(query).scalars())
+    found = connection.execute(query).scalars()
+    return frozenset(key.removeprefix(LOST).removeprefix(PARKED) for key in found)
+
+
+def shown_keys(connection: Connection, backend: str, keys: Sequence[str]) -> frozenset[str]:
+    """Return which of *keys* (some hundreds) are blobs of versions that are not hidden."""
+    query = (
+        select(blobs.c.key)
+        .join(versions, versions.c.blob == blobs.c.id)
+        .where(blobs.c.backend == backend, blobs.c.key.in_(keys), versions.c.hidden == "")
+    )
+    return frozenset(connection.execute(query).scalars())
 
 
 def list_blobs(connection: Connection, after: int, limit: int) -> list[Known]:

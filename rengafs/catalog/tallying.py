@@ -9,9 +9,18 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import ColumnElement, Connection, bindparam, func, insert, select, true, update
 
+from rengafs.catalog.prepared import Prepared
 from rengafs.catalog.schema import nodes, states, tallies, versions
 from rengafs.protocol.errors import NotFound, QuotaExceeded
 from rengafs.protocol.records import Kind
+
+COLUMNS = (
+    tallies.c.live_bytes,
+    tallies.c.all_bytes,
+    tallies.c.files,
+    tallies.c.quota_bytes,
+)
+"""What a `Tally` is made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +62,13 @@ class Tally:
 
 def get_tally(connection: Connection, bucket: int) -> Tally:
     """Return what a bucket holds; nothing for what is none."""
-    row = connection.execute(_GET, {"number": bucket}).first()
+    row = _GET.first(connection, {"number": bucket})
     return Tally() if row is None else Tally(*row)
 
 
 def list_tallies(connection: Connection, buckets: Iterable[int] | None = None) -> dict[int, Tally]:
     """Return what buckets (None: all) hold, by their ids; deleted buckets too."""
-    query = select(tallies.c.bucket, *_COLUMNS)
+    query = select(tallies.c.bucket, *COLUMNS)
     if buckets is not None:
         # Filtered here: databases limit the parameters of a statement.
         wanted = frozenset(buckets)
@@ -76,7 +85,7 @@ def add_tally(connection: Connection, bucket: int) -> None:
 def set_tally(connection: Connection, bucket: int, tally: Tally) -> None:
     """Write the sums of a bucket; its quota stays."""
     sums = {"live": tally.live_bytes, "everything": tally.all_bytes, "count": tally.files}
-    connection.execute(_SET, {"number": bucket, **sums})
+    _SET.run(connection, {"number": bucket, **sums})
 
 
 def set_quota(connection: Connection, bucket: int, quota_bytes: int | None) -> None:
@@ -128,15 +137,8 @@ def count_tallies(
     return found
 
 
-_COLUMNS = (
-    tallies.c.live_bytes,
-    tallies.c.all_bytes,
-    tallies.c.files,
-    tallies.c.quota_bytes,
-)
-# Built once: making a statement costs SQLAlchemy as much as carrying it out.
-_GET = select(*_COLUMNS).where(tallies.c.bucket == bindparam("number"))
-_SET = (
+_GET = Prepared(select(*COLUMNS).where(tallies.c.bucket == bindparam("number")))
+_SET = Prepared(
     update(tallies)
     .where(tallies.c.bucket == bindparam("number"))
     .values(

@@ -39,6 +39,8 @@ class Blob:
     """Hex, or a mark: see `rengafs.backends.pieces`."""
     pieces: bytes = field(default=b"", repr=False, compare=False)
     """The hashes of its pieces, where they are known and were asked for."""
+    data: bytes = field(default=b"", repr=False, compare=False)
+    """The bytes of what is about to be parked: see `rengafs.catalog.parking`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from sqlalchemy import (
 from rengafs.catalog.droppings import Droppings
 from rengafs.catalog.nodes import encode_xattrs, get_node
 from rengafs.catalog.places import Directory, Place, at_raw_name, find_directory, is_taken
+from rengafs.catalog.prepared import Prepared
 from rengafs.catalog.schema import (
     changes,
     crossings,
@@ -98,7 +99,7 @@ class Writer:
         self.actor = actor
         self.rules = rules
         self.droppings = droppings
-        row = connection.execute(_HEAD).one()
+        row = _HEAD.first(connection, {})
         self._pending = _Pending(_Head(*row[1:]))
         # A clock that was set back must not make history run backwards.
         self.now_ns = max(now_ns, row.at_ms * 1_000_000)
@@ -142,11 +143,20 @@ class Writer:
         return FIRST_ID <= number < self._pending.head.next_id
 
     def count(
-        self, bucket: int, *, live_bytes: int = 0, all_bytes: int = 0, files: int = 0
+        self,
+        bucket: int,
+        *,
+        live_bytes: int = 0,
+        all_bytes: int = 0,
+        files: int = 0,
+        known: Tally | None = None,
     ) -> None:
-        """Add to the running sums, of the bucket and of all. Raises `QuotaExceeded`."""
+        """Add to the running sums, of the bucket and of all. Raises `QuotaExceeded`.
+
+        :param known: what the database holds of the bucket, if it was asked already.
+        """
         tallies = self._pending.tallies
-        before = tallies.get(bucket) or get_tally(self.connection, bucket)
+        before = tallies.get(bucket) or known or get_tally(self.connection, bucket)
         tallies[bucket] = before.plus(live_bytes, all_bytes, files)
         self.correct_total(live_bytes=live_bytes, all_bytes=all_bytes, files=files)
 
@@ -160,9 +170,9 @@ class Writer:
     def carry(self, moved: ColumnElement[bool], source: int, target: int) -> None:
         """Count the nodes that fulfil a condition in another bucket. Raises `QuotaExceeded`."""
         held = sum_of(self.connection, moved)
-        sums = {"live_bytes": held.live_bytes, "all_bytes": held.all_bytes, "files": held.files}
-        self.count(source, **{name: -number for name, number in sums.items()})
-        self.count(target, **sums)
+        live, everything, files = held.live_bytes, held.all_bytes, held.files
+        self.count(source, live_bytes=-live, all_bytes=-everything, files=-files)
+        self.count(target, live_bytes=live, all_bytes=everything, files=files)
         crossing = {"target": target, "source": source}
         known = select(crossings.c.source).filter_by(**crossing)
         if self.connection.execute(known).first() is None:
@@ -241,12 +251,14 @@ class Writer:
         """Write the head. The last thing before the transaction is committed."""
         for table in (changes, events, receipts):
             rows = [row for of, row in self._pending.rows if of is table]
-            if rows:
-                self.connection.execute(_ADD_LATER[table.name], rows)
+            if len(rows) == 1:
+                _ADD_LATER[table.name].run(self.connection, rows[0])
+            elif rows:
+                self.connection.execute(insert(table), rows)
         for bucket, tally in self._pending.tallies.items():
             set_tally(self.connection, bucket, tally)
         now = self._pending.head
-        self.connection.execute(_SET_HEAD, asdict(now))
+        _SET_HEAD.run(self.connection, asdict(now))
 
     # --- nodes and their states -------------------------------------------------------
 
@@ -263,12 +275,12 @@ class Writer:
 
     def bucket_of(self, number: int) -> int:
         """Return the bucket where a node stands."""
-        return int(self.connection.execute(_BUCKET, {"number": number}).scalar_one())
+        return int(_BUCKET.first(self.connection, {"number": number})[0])
 
     def add_node(self, node: Node, *, bucket: int, target: bytes | None = None) -> None:
         """Insert *node* with its first state; it has no name yet."""
-        self.connection.execute(_ADD_NODE, self.node_row(node, bucket=bucket, target=target))
-        self.connection.execute(_ADD_STATE, self.state_row(node))
+        _ADD_NODE.run(self.connection, self.node_row(node, bucket=bucket, target=target))
+        _ADD_STATE.run(self.connection, self.state_row(node))
         if node.kind is Kind.BUCKET:
             add_tally(self.connection, node.id)
         if node.kind is Kind.BUCKET and self.actor.user:
@@ -285,8 +297,8 @@ class Writer:
         """
         values = self.state_row(node)
         numbers = {"number": node.id, "change": self.number}
-        if self.connection.execute(_CLOSE_STATE, numbers).rowcount:
-            self.connection.execute(_ADD_STATE, values)
+        if _CLOSE_STATE.run(self.connection, numbers):
+            _ADD_STATE.run(self.connection, values)
             return
         live = (states.c.node == node.id, states.c.until.is_(None))
         self.connection.execute(update(states).where(*live).values(values))
@@ -301,15 +313,15 @@ class Writer:
 
     def touch(self, directory: int) -> None:
         """Note in a directory's times that its entries changed."""
-        self.connection.execute(_TOUCH, {"number": directory, "now_ns": self.now_ns})
+        _TOUCH.run(self.connection, {"number": directory, "now_ns": self.now_ns})
 
     def set_links(self, number: int, links: int) -> None:
         """Set how many names a node has."""
-        self.connection.execute(_SET_LINKS, {"number": number, "count": links})
+        _SET_LINKS.run(self.connection, {"number": number, "count": links})
 
     def _add_links(self, directory: int, count: int) -> None:
         """Count a subdirectory of *directory*, or one less."""
-        self.connection.execute(_ADD_LINKS, {"number": directory, "count": count})
+        _ADD_LINKS.run(self.connection, {"number": directory, "count": count})
 
     def node_row(self, node: Node, *, bucket: int, target: bytes | None) -> dict[str, Any]:
         """Return the row of a new node."""
@@ -361,8 +373,8 @@ class Writer:
         """
         elder = free or not is_taken(self.connection, parent, raw)
         edge = self.take_id()
-        self.connection.execute(
-            _ADD_EDGE,
+        _ADD_EDGE.run(
+            self.connection,
             {
                 "id": edge,
                 "parent": parent,
@@ -380,7 +392,7 @@ class Writer:
 
     def leave(self, place: Place) -> None:
         """Let a node no longer stand at its name. Whether it is gone is the caller's to say."""
-        self.connection.execute(_CLOSE_EDGE, {"number": place.edge, "change": self.number})
+        _CLOSE_EDGE.run(self.connection, {"number": place.edge, "change": self.number})
         self.touch(place.parent)
         if place.node.kind.is_directory:
             self._add_links(place.parent, -1)
@@ -436,26 +448,25 @@ class Writer:
         self.count(bucket, all_bytes=-sum(sizes.values()))
 
 
-# Built once: making a statement costs SQLAlchemy as much as carrying it out.
-_HEAD = select(head).with_for_update()
-_SET_HEAD = update(head).values(
-    {column: bindparam(column.name) for column in head.c if column.name != "id"}
+_HEAD = Prepared(select(head).with_for_update())
+_SET_HEAD = Prepared(
+    update(head).values({own: bindparam(own.name) for own in head.c if own.name != "id"})
 )
-_ADD_NODE, _ADD_STATE, _ADD_EDGE = insert(nodes), insert(states), insert(edges)
-_ADD_LATER = {table.name: insert(table) for table in (changes, events, receipts)}
+_ADD_NODE, _ADD_STATE, _ADD_EDGE = (Prepared(insert(table)) for table in (nodes, states, edges))
+_ADD_LATER = {table.name: Prepared(insert(table)) for table in (changes, events, receipts)}
 _NUMBER: BindParameter[int] = bindparam("number")
-_BUCKET = select(nodes.c.bucket).where(nodes.c.id == _NUMBER)
-_SET_LINKS = update(nodes).where(nodes.c.id == _NUMBER).values(links=bindparam("count"))
-_ADD_LINKS = (
+_BUCKET = Prepared(select(nodes.c.bucket).where(nodes.c.id == _NUMBER))
+_SET_LINKS = Prepared(update(nodes).where(nodes.c.id == _NUMBER).values(links=bindparam("count")))
+_ADD_LINKS = Prepared(
     update(nodes).where(nodes.c.id == _NUMBER).values(links=nodes.c.links + bindparam("count"))
 )
-_CLOSE_EDGE = update(edges).where(edges.c.id == _NUMBER).values(until=bindparam("change"))
-_CLOSE_STATE = (
+_CLOSE_EDGE = Prepared(update(edges).where(edges.c.id == _NUMBER).values(until=bindparam("change")))
+_CLOSE_STATE = Prepared(
     update(states)
     .where(states.c.node == _NUMBER, states.c.until.is_(None), states.c.since < bindparam("change"))
     .values(until=bindparam("change"))
 )
-_TOUCH = (
+_TOUCH = Prepared(
     update(states)
     .where(states.c.node == _NUMBER, states.c.until.is_(None))
     .values(mtime_ns=bindparam("now_ns"), ctime_ns=bindparam("now_ns"))

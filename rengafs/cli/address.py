@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rengafs.cli.embedded import embedded
@@ -66,11 +66,29 @@ def _absolute(address: str) -> str:
 
 
 def token_for(
-    address: str, file: Path | None, environment: Mapping[str, str], settings: Settings
+    address: str,
+    file: Path | None,
+    environment: Mapping[str, str],
+    settings: Settings,
+    refused: str = "",
 ) -> FoundToken | None:
     """Return the token for the service at *address*, if there is one; see `find_token`."""
-    store = find_store(settings.file, environment)
-    return find_token(address, file=file, environment=environment, settings=settings, store=store)
+    return find_token(
+        address,
+        file=file,
+        environment=environment,
+        settings=settings,
+        store=find_store(settings.file, environment),
+        refused=refused,
+    )
+
+
+def token_again(
+    address: str, file: Path | None, environment: Mapping[str, str], refused: str
+) -> FoundToken | None:
+    """Return the token as it is now, the configuration read anew; raises as `find_token`."""
+    settings = read_settings(settings_file(environment))
+    return token_for(address, file, environment, settings, refused)
 
 
 @contextmanager
@@ -101,7 +119,15 @@ def service_of(
             f"or set {TOKEN_VARIABLE}",
         )
     endpoint = Endpoint(address, found.token, patience_seconds=PROBE_SECONDS)
-    probe(endpoint)
+    try:
+        probe(endpoint)
+    except NotAuthenticated:
+        # What was kept says that it is still good: the issuer may give another.
+        again = token_for(address, token_file, environment, settings, refused=found.token)
+        if again is None or again.token == found.token:
+            raise
+        endpoint = replace(endpoint, token=again.token)
+        probe(endpoint)
     yield endpoint
 
 

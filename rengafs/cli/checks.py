@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 DEVICE = Path("/dev/fuse")
 MOUNT_TABLE = Path("/etc/mtab")
 CONFIGURATION = Path("/etc/fuse.conf")
+AUTOFS = "autofs"
+"""What systemd puts where an ``.automount`` is: an empty directory to mount on."""
 
 
 def check_fuse() -> None:
@@ -82,7 +84,7 @@ def check_mountpoint(path: Path) -> None:
         logger.warning("detaching %s, whose mount process has died", path)
         detach(path, lazy=True)
         mounted = find_mount(path)
-    if mounted is not None:
+    if mounted is not None and mounted.type != AUTOFS:
         what = "rengafs" if mounted.ours else f"{mounted.source} ({mounted.type})"
         umount = "rengafs umount" if mounted.ours else "umount"
         raise refuse(

@@ -1,7 +1,9 @@
 """Starting a rengafs process in the background, and learning how that went.
 
-The process gets a session of its own, so that neither Ctrl-C nor a closed terminal
-reaches it, and ``/`` to stand in, so that it keeps no directory busy.
+Once ready, the process has a session of its own (`Notifier` sees to it), so that neither
+Ctrl-C nor a closed terminal reaches it, and ``/`` to stand in, so that it keeps no directory
+busy. Until then it stays in our process group: while systemd mounts an ``.automount``, every
+process of another group that so much as looks at the mount point waits for the mount.
 """
 
 import os
@@ -67,7 +69,6 @@ def _spawn(arguments: Sequence[str], log: Path, writing: int) -> "subprocess.Pop
             stdout=output,
             stderr=output,
             pass_fds=[writing],
-            start_new_session=True,
             cwd="/",
             env={name: value for name, value in os.environ.items() if name != SYSTEMD_VARIABLE},
         )

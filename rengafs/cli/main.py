@@ -62,7 +62,7 @@ def rengafs(ctx: click.Context, log_file: Path | None, ready_fd: int | None) -> 
     """
     session = ctx.ensure_object(Session)
     logs.set_up(log_file, debug=session.debug)
-    session.notifier = Notifier(ready_fd)
+    session.notifier = Notifier(ready_fd, leave=True)
     session.in_background = log_file is not None
     if ctx.invoked_subcommand not in (None, "doctor"):  # who tells what is wrong with it
         ctx.default_map = configured_defaults(ctx, ctx.invoked_subcommand)

@@ -64,7 +64,7 @@ def mount_arguments(arguments: Sequence[str]) -> list[str] | None:
         return None
     spec, directory = places
     endpoint = EMBEDDED if spec in EMBEDDED_SPECS else spec
-    told = ["mount", "--endpoint", endpoint]
+    told = ["mount", "--endpoint", endpoint, "--source", spec]
     for option in options:
         told += _option(option)
     return [*told, "--", directory]
@@ -113,7 +113,7 @@ def _option(text: str) -> list[str]:
     if name in FOR_OTHERS.split() or name.startswith(("x-", "comment")):
         return []
     key = name.replace("_", "-")
-    if option_of(mount_command, key) is None or key in ("endpoint", "foreground", "help"):
+    if option_of(mount_command, key) is None or key in ("endpoint", "foreground", "help", "source"):
         raise refuse(Exit.USAGE, f"rengafs mount has no option {name!r}; see: rengafs mount --help")
     if _is_flag(key):
         if equals:

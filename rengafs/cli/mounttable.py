@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SUBTYPE = "rengafs"
-"""What stands behind ``fuse.`` in the type of our mounts, and as their source."""
+"""What stands behind ``fuse.`` in the type of our mounts."""
+OWN_SOURCE = "rengafs:embedded"
+"""The source of a mount of the embedded service. Not just ``rengafs``, which mount(8) shows as a
+path wherever there is a directory of that name."""
 
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 
@@ -21,9 +24,7 @@ class Mounted:
     @property
     def ours(self) -> bool:
         """Whether a rengafs mount made it."""
-        return self.type == f"fuse.{SUBTYPE}" or (
-            self.type.startswith("fuse") and self.source == SUBTYPE
-        )
+        return self.type == f"fuse.{SUBTYPE}"
 
 
 def mounts() -> list[Mounted]:

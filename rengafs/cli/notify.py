@@ -23,8 +23,18 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
 class Notifier:
     """Says once that this process is ready, or why it is not."""
 
-    def __init__(self, descriptor: int | None, environment: Mapping[str, str] = os.environ) -> None:
-        """*descriptor* is the pipe's end for writing, if the starter gave one."""
+    def __init__(
+        self,
+        descriptor: int | None,
+        environment: Mapping[str, str] = os.environ,
+        *,
+        leave: bool = False,
+    ) -> None:
+        """*descriptor* is the pipe's end for writing, if the starter gave one.
+
+        :param leave: once ready, begin a session of our own: out of the starter's terminal.
+        """
+        self._leave = leave
         self._descriptor = descriptor
         self._systemd = environment.get("NOTIFY_SOCKET", "")
         if descriptor is not None:
@@ -44,6 +54,9 @@ class Notifier:
     def _report(self, report: Report) -> None:
         if self._descriptor is None:
             return
+        if report.ready and self._leave:
+            with suppress(PermissionError):  # of one that leads a group already
+                os.setsid()
         with suppress(BrokenPipeError):  # the starter did not wait; we run all the same
             os.write(self._descriptor, msgspec.json.encode(report))
         os.close(self._descriptor)

@@ -28,7 +28,7 @@ def backends_option(command: F) -> F:
         metavar="FILE",
         envvar=BACKENDS,
         help="A TOML file that names the backends; see README.md. [env var: RENGAFS_BACKENDS; "
-        "default: local disk only]",
+        "default: backends.toml in the data, if it is there]",
     )(command)
 
 

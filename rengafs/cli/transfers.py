@@ -26,9 +26,16 @@ Tell = Callable[[int, int | None], None]
 @contextmanager
 def transfer(what: str) -> Iterator[Tell]:
     """Give what tells on standard error how far *what* is, while the block runs."""
+    with on_a_terminal(what) as tell:
+        yield tell or _in_lines(what)
+
+
+@contextmanager
+def on_a_terminal(what: str) -> Iterator[Tell | None]:
+    """Give what draws a bar once it is told something; None where there is no terminal."""
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:
-        yield _in_lines(what)
+        yield None
         return
     columns = (
         TextColumn("{task.description}"),
@@ -38,8 +45,8 @@ def transfer(what: str) -> Iterator[Tell]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        task = bar.add_task(what, total=None, visible=False)
+        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
 
 
 def _in_lines(what: str) -> Tell:

@@ -13,7 +13,15 @@ from rengafs.cli.mounttable import find_mount
 from rengafs.cli.occupants import occupants
 from rengafs.cli.paths import Paths
 from rengafs.cli.processes import Process
-from rengafs.cli.records import drop_stale, not_committed, read_record, record_path, take_word
+from rengafs.cli.records import (
+    MountRecord,
+    drop_stale,
+    not_committed,
+    read_record,
+    record_path,
+    take_word,
+)
+from rengafs.cli.transfers import Tell, on_a_terminal
 
 FUSERMOUNT = "fusermount3"
 FUSERMOUNT_SECONDS = 30.0
@@ -113,16 +121,15 @@ def _process_of(path: Path, held: ExitStack) -> Process | None:
 def _wait_for_end(path: Path, mountpoint: Path, seconds: float, say: Callable[[str], None]) -> None:
     record = read_record(path)
     process = f"process {record.pid}" if record else "its process"
-    told = ""
-
-    def waiting(passed: float) -> None:
-        nonlocal told
-        if passed > QUIET_SECONDS and (word := _progress(path, process, mountpoint)) != told:
-            told = word
-            say(word)
-
+    waited = _Waiting(path, process, mountpoint, say)
     try:
-        lock = wait_for_lock(path, seconds=seconds, create=False, waiting=waiting)
+        with on_a_terminal("sending") as tell:
+            lock = wait_for_lock(
+                path,
+                seconds=seconds,
+                create=False,
+                waiting=lambda passed: waited.look(passed, tell),
+            )
     except FileNotFoundError:
         return  # its process removed it in the end
     if lock is None:
@@ -134,10 +141,32 @@ def _wait_for_end(path: Path, mountpoint: Path, seconds: float, say: Callable[[s
     lock.remove_and_release()  # of a process that was killed
 
 
-def _progress(path: Path, process: str, mountpoint: Path) -> str:
-    """Return what is waited for."""
-    record = read_record(path)
-    if record is None or not record.unsent_files:
-        return f"waiting for {process} to commit what was open in {mountpoint} …"
-    size = record.unsent_bytes / (1 << 20)
-    return f"waiting for {process} to send {record.unsent_files} files, {size:.1f} MiB …"
+class _Waiting:
+    """Tells what is waited for: by a bar on a terminal, else by a line when it changes."""
+
+    def __init__(
+        self, record: Path, process: str, mountpoint: Path, say: Callable[[str], None]
+    ) -> None:
+        self._record, self._process, self._mountpoint, self._say = record, process, mountpoint, say
+        self._said = ""
+        self._most = 0
+
+    def look(self, passed: float, tell: Tell | None) -> None:
+        """Look at the record, and tell what it says."""
+        if passed < QUIET_SECONDS:
+            return
+        record = read_record(self._record)
+        if record is not None and record.unsent_files and tell is not None:
+            self._most = max(self._most, record.unsent_bytes)
+            tell(self._most - record.unsent_bytes, self._most)
+            return
+        word = self._word(record)
+        if word != self._said:
+            self._said = word
+            self._say(word)
+
+    def _word(self, record: MountRecord | None) -> str:
+        if record is None or not record.unsent_files:
+            return f"waiting for {self._process} to commit what was open in {self._mountpoint} …"
+        size = record.unsent_bytes / (1 << 20)
+        return f"waiting for {self._process} to send {record.unsent_files} files, {size:.1f} MiB …"

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, S
 import msgspec
 
 from rengafs.client.flow import Flow
-from rengafs.client.retry import ask
+from rengafs.client.retry import ask, ask_once
 from rengafs.protocol import endpoints, frames
 from rengafs.protocol.endpoints import (
     DIRECT_HEADER,
@@ -391,6 +391,17 @@ def commit(
     head = frames.encode(Apply(client=client)) + frames.encode(_keyed(operation))
     outcomes = yield from _apply(Fresh(lambda: _after(head, payload())), 1)
     return good(outcomes[0])
+
+
+def keyed(operation: Commit) -> Commit:
+    """Return a commit with a key, so that it may be sent in more than one way."""
+    return operation if operation.key else msgspec.structs.replace(operation, key=uuid.uuid4().hex)
+
+
+def apply_ahead(body: AsyncIterator[bytes]) -> Flow[list[Outcome]]:
+    """Send a whole body of ``apply``, once: see `Apply.ahead`. Outcomes may hold problems."""
+    reply = yield from ask_once(endpoints.APPLY.request(raw=body))
+    return endpoints.APPLY.decode(reply)
 
 
 def _apply(body: Body, count: int) -> Flow[list[Outcome]]:

@@ -7,11 +7,12 @@ from typing import Any, TypeVar
 import httpx
 import trio
 
-from rengafs.client import direct
+from rengafs.client import direct, longbodies
 from rengafs.client.connection import GATHER_WIDTH, LIMITS, Endpoint, to_reply
 from rengafs.client.flow import Effect, Flow, Gather, Send, Sleep
+from rengafs.client.lasting import LastingToken
 from rengafs.protocol.endpoints import check
-from rengafs.protocol.errors import RengafsError
+from rengafs.protocol.errors import NotAuthenticated, RengafsError
 from rengafs.protocol.messages import Request
 
 T = TypeVar("T")
@@ -23,8 +24,10 @@ CLOSE_SECONDS = 1.0
 class TrioDriver:
     """Runs flows on trio."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, token: LastingToken | None = None) -> None:
+        """*token*: takes the place of the endpoint's, and may be another from time to time."""
         self.endpoint = endpoint
+        self._token = token
         self._http = httpx.AsyncClient(
             base_url=endpoint.base_url(),
             headers=endpoint.all_headers(),
@@ -113,7 +116,7 @@ class TrioDriver:
             request.method,
             request.path,
             params=dict(request.query),
-            headers=dict(request.headers),
+            headers={**(self._token.header if self._token else {}), **request.headers},
             content=content or None,
             timeout=self.endpoint.timeouts(wait_seconds),
         )
@@ -148,7 +151,7 @@ class TrioDriver:
         """Send a request, to where the bytes lie if the service says so."""
         if trio.current_time() < self._elsewhere_from:
             request = direct.without(request)
-        response = await self._dispatch(self._build(request, wait_seconds), stream=True)
+        response = await self._authorized(request, wait_seconds)
         if not direct.leads_elsewhere(request, response):
             return response
         await self._end(response)
@@ -156,8 +159,28 @@ class TrioDriver:
         if found is not None:
             return found
         self._elsewhere_from = trio.current_time() + direct.GIVE_UP_SECONDS
-        again = self._build(direct.without(request), wait_seconds)
-        return await self._dispatch(again, stream=True)
+        return await self._authorized(direct.without(request), wait_seconds)
+
+    async def _authorized(self, request: Request, wait_seconds: float | None) -> httpx.Response:
+        """Send a request; once more if the token is refused and there is another."""
+        used = self._token.token if self._token else ""
+        response = await self._dispatch(self._build(request, wait_seconds), stream=True)
+        if (
+            response.status_code != NotAuthenticated.status
+            or self._token is None
+            or not request.repeatable
+            or "authorization" in request.headers
+        ):
+            return response
+        try:
+            another = await self._token.replace(used)
+        except BaseException:
+            await self._end(response)
+            raise
+        if not another:
+            return response
+        await self._end(response)
+        return await self._dispatch(self._build(request, wait_seconds), stream=True)
 
     async def _fetch_elsewhere(
         self, request: Request, address: str, wait_seconds: float | None
@@ -187,8 +210,21 @@ class TrioDriver:
     async def _pieces(self, response: httpx.Response) -> AsyncIterator[bytes]:
         # Only errors of the stream are translated, not those of the block that reads it.
         with self.endpoint.translated():
-            async for piece in response.aiter_bytes():
-                yield piece
+            given = response.aiter_bytes()
+            try:
+                async for piece in given:
+                    yield piece
+                    if longbodies.is_long(response):
+                        async for further in longbodies.rest(response, len(piece)):
+                            yield further
+                        return
+            finally:
+                await abandon(given)
+
+    async def keep_token(self) -> None:
+        """Replace the token before it ends, if it may be another; until cancelled."""
+        if self._token is not None:
+            await self._token.keep()
 
     async def aclose(self) -> None:
         """Close all connections."""

@@ -9,18 +9,20 @@ last change seen, and nothing is missed.
 
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
 
 import msgspec
 import trio
 
+from rengafs.fs.absence import Absence
 from rengafs.fs.kernel import Forget, ForgetEntry, ForgetInode, Kernel
 from rengafs.fs.names.inodes import Inode
 from rengafs.fs.names.listings import key_of
 from rengafs.fs.remote import Remote
 from rengafs.fs.volume.volume import Volume
 from rengafs.protocol import names
-from rengafs.protocol.errors import BadRequest, RengafsError, UnexpectedAnswer
+from rengafs.protocol.errors import BadRequest, RengafsError, Unavailable, UnexpectedAnswer
 from rengafs.protocol.records import Change, Event, Heartbeat
 
 log = logging.getLogger(__name__)
@@ -34,15 +36,36 @@ _change = msgspec.json.Decoder(Change)
 _heartbeat = msgspec.json.Decoder(Heartbeat)
 
 
+class Hearer(Protocol):
+    """Who else wants to know what the feed says."""
+
+    def heard(self, event: Event) -> None:
+        """Take in a change, this mount's own too."""
+
+    def missed(self) -> None:
+        """Take in that the service was away, and may have changed meanwhile."""
+
+
 class Follower:
     """Keeps a volume and the kernel's caches up with the feed."""
 
-    def __init__(self, volume: Volume, remote: Remote, kernel: Kernel, since: int) -> None:
+    def __init__(
+        self,
+        volume: Volume,
+        remote: Remote,
+        kernel: Kernel,
+        since: int,
+        *,
+        absence: Absence | None = None,
+        hearers: Sequence[Hearer] = (),
+    ) -> None:
         self._volume = volume
         self._remote = remote
         self._kernel = kernel
+        self._absence = absence
+        self._hearers = hearers
         self.last = since
-        """The number of the last change that was taken in."""
+        """The number of the last change that was taken in; negative: it is still to be asked."""
         self.heard = 0.0
         """When the feed last said something, in seconds since 1970."""
         self.lag = 0.0
@@ -53,6 +76,8 @@ class Follower:
         delay = FIRST_DELAY
         while True:
             try:
+                if self.last < 0:
+                    self.last = await self._remote.begin()
                 async with self._remote.feed(self.last) as stream:
                     async for line in _lines(stream):
                         await self._take(line)
@@ -63,13 +88,20 @@ class Follower:
                 log.warning("the feed does not know change %d (%s)", self.last, error)
                 await self._restart()
             except RengafsError as error:
-                log.warning("the feed is lost after change %d: %s", self.last, error)
+                if self._volume.feed_is_live:
+                    log.warning("the feed is lost after change %d: %s", self.last, error)
+                elif isinstance(error, Unavailable):
+                    await self._find_out()
+                elif self.last < 0:
+                    log.warning("the mount waits for its service: %s", error)
             await self._lost()
             await trio.sleep(delay)
             delay = min(2 * delay, LONGEST_DELAY)
 
     async def _take(self, line: bytes) -> None:
         self.heard = time.time()
+        if self._absence is not None and self._absence.is_on:
+            await self._back(self._absence)
         if line.startswith(b'{"heartbeat"'):
             _heartbeat.decode(line)
         else:
@@ -84,6 +116,9 @@ class Follower:
                         await self._kernel.forget(what)
                     if event.what == "saved":
                         await self._volume.saver.conflicts.heard(event.node, event.version)
+            for hearer in self._hearers:
+                for event in change.events:
+                    hearer.heard(event)
             self.last = change.number
         self._volume.feed_is_live = True
 
@@ -120,6 +155,22 @@ class Follower:
             return
         self._volume.feed_is_live = False
         self._volume.listings.clear()
+        await self._forget_all()
+
+    async def _find_out(self) -> None:
+        """Take in that the service is away, if it is, and not only its feed."""
+        absence = self._absence
+        if absence is not None and not absence.is_on and not await self._remote.answers():
+            absence.begin()
+
+    async def _back(self, absence: Absence) -> None:
+        """Take in that the service is there again: what was told meanwhile may be outdated."""
+        absence.end()
+        await self._forget_all()
+        for hearer in self._hearers:
+            hearer.missed()
+
+    async def _forget_all(self) -> None:
         for inode in self._volume.inodes:
             if not inode.is_live:
                 continue

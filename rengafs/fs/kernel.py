@@ -10,6 +10,7 @@ sits in the kernel while the session is destroyed would touch freed memory.
 import errno
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,6 +72,7 @@ class Kernel:
     def __init__(self) -> None:
         self._send, self._receive = trio.open_memory_channel[Forget](QUEUE_LENGTH)
         self._armed = True
+        self._telling = 0
         self._idle = trio.Event()
         self._idle.set()
 
@@ -89,9 +91,23 @@ class Kernel:
         It then also passes over attributes of answers that were sent before. No pages are
         waited for, so it is safe while requests on the inode are served.
         """
-        what: Forget = ForgetInode(number, attributes_only=True)
-        if self._armed:
-            await trio.to_thread.run_sync(self._tell, [what], abandon_on_cancel=True)
+        await self.forget_now([ForgetInode(number, attributes_only=True)])
+
+    async def forget_now(self, batch: Sequence[Forget]) -> None:
+        """Have the kernel forget all of *batch* before this returns, past the queue.
+
+        Not of a directory that a request is being served on, if that waits for this.
+        """
+        if not self._armed or not batch:
+            return
+        self._telling += 1
+        self._idle = trio.Event() if self._telling == 1 else self._idle
+        try:
+            await trio.to_thread.run_sync(self._tell, batch, abandon_on_cancel=True)
+        finally:
+            self._telling -= 1
+            if not self._telling:
+                self._idle.set()
 
     async def run(self) -> None:
         """Tell the kernel, until cancelled."""
@@ -102,13 +118,7 @@ class Kernel:
                     batch.append(self._receive.receive_nowait())
                 except trio.WouldBlock:
                     break
-            if not self._armed:
-                continue
-            self._idle = trio.Event()
-            try:
-                await trio.to_thread.run_sync(self._tell, batch, abandon_on_cancel=True)
-            finally:
-                self._idle.set()
+            await self.forget_now(batch)
 
     async def disarm(self) -> None:
         """Tell the kernel nothing more, and wait until it has taken in what it was told."""
@@ -116,7 +126,7 @@ class Kernel:
         with trio.move_on_after(DISARM_SECONDS):
             await self._idle.wait()
 
-    def _tell(self, batch: list[Forget]) -> None:
+    def _tell(self, batch: Sequence[Forget]) -> None:
         for what in batch:
             if not self._armed:
                 return

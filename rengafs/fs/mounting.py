@@ -19,22 +19,29 @@ import pyfuse3
 import trio
 
 from rengafs.client.drivers import Endpoint, TrioDriver
+from rengafs.client.lasting import LastingToken, Renew
 from rengafs.fs import operations
+from rengafs.fs.absence import Absence, EnduringRemote
 from rengafs.fs.following import Follower
 from rengafs.fs.holding import Holding
 from rengafs.fs.kernel import Kernel, widen_readahead
 from rengafs.fs.locked import LockedRemote
+from rengafs.fs.memory import keep_memory
 from rengafs.fs.metrics import FeedState, Metrics, served
 from rengafs.fs.names.attributes import Ownership
 from rengafs.fs.names.requests import VolumeOptions
+from rengafs.fs.pins.keeping import PinKeeper
+from rengafs.fs.pins.records import Served
 from rengafs.fs.reads.blobfiles import BlobFiles
 from rengafs.fs.reads.bulk import Bulk
 from rengafs.fs.reads.cache import BlockCache, CacheOptions
 from rengafs.fs.reads.reading import Budget, Readers
 from rengafs.fs.recording import Recorder
 from rengafs.fs.remote import Remote
+from rengafs.fs.trimming import MOST_INODES, Trimmer
 from rengafs.fs.volume.contents import Contents
 from rengafs.fs.volume.volume import Volume
+from rengafs.fs.writes.ahead import Senders
 from rengafs.fs.writes.drafts import DraftStore
 from rengafs.fs.writes.saving import Saver
 from rengafs.fs.writes.writeback.records import Owner
@@ -74,6 +81,8 @@ class MountOptions:
     gid: int
     mount_id: str
     """Names this mount in the log and in the feed; unique."""
+    renew: Renew | None = None
+    """Where the token that follows *token* comes from; None: it lasts."""
     host: str = ""
     """The name of this machine, for the log."""
     backend: str = ""
@@ -90,6 +99,12 @@ class MountOptions:
     """Close returns when the bytes are durable here; None: when the service has them."""
     metrics: tuple[str, int] | None = None
     """Host and port where Prometheus may ask; None: nothing is counted."""
+    most_inodes: int = MOST_INODES
+    """Files that are remembered at a time; the kernel is asked to forget others."""
+    pins_directory: Path | None = None
+    """Where pins are recorded; None: there are none."""
+    away: ServiceInfo | None = None
+    """The service does not answer: it was this, and what is pinned of it is shown."""
     lock: LockFile | None = None
     """Show just the versions that it names. To be mounted read-only."""
 
@@ -108,13 +123,15 @@ def run(options: MountOptions, *, ready: Callable[[], None] | None = None) -> li
     # The table of inodes is large and has no cycles; to look for some in it each time that a
     # few hundred objects were made would take most of the time of a long listing.
     gc.set_threshold(GARBAGE, 20, 50)
+    keep_memory()
     return trio.run(_run, options, ready)
 
 
 async def _run(options: MountOptions, ready: Callable[[], None] | None) -> list[str]:
     async with _driver(options) as driver, trio.open_nursery() as background:
-        remote = await _remote(driver, options)
-        info = await remote.info()
+        background.start_soon(driver.keep_token)
+        absence = Absence(options.patience_seconds)
+        remote, info = await _remote(driver, options, absence)
         disk = trio.CapacityLimiter(DISK_THREADS)
         cache = BlockCache(
             CacheOptions(options.cache_directory, limit_bytes=options.cache_limit_bytes),
@@ -126,6 +143,8 @@ async def _run(options: MountOptions, ready: Callable[[], None] | None) -> list[
             mount=options.mount_id,
             catalog=info.catalog,
             user=info.user,
+            # Behind a journal, close has nothing to wait for.
+            senders=None if options.write_back else Senders(remote, background),
         )
         readers = Readers(
             remote,
@@ -145,10 +164,27 @@ async def _run(options: MountOptions, ready: Callable[[], None] | None) -> list[
             )
             volume = Volume(remote, root, contents, _volume_options(options), background)
             saver.serve(volume)
-            follower = Follower(volume, remote, kernel, info.change)
+            volume.absence = absence
+            keeper = _keeper(remote, cache, info, options)
+            volume.served = Served(
+                catalog=info.catalog,
+                user=info.user,
+                cache=str(options.cache_directory),
+                pins=keeper is not None,
+            )
+            follower = Follower(
+                volume,
+                remote,
+                kernel,
+                -1 if absence.is_on else info.change,
+                absence=absence,
+                hearers=[keeper] if keeper else [],
+            )
             holding = _holding(remote, volume, options)
             recorder = Recorder(volume.inodes, options.recordings_directory, options.caller_uid)
-            if not options.read_only:
+            if not options.read_only and absence.is_on:
+                background.start_soon(_replay_later, absence, driver, info, options)
+            elif not options.read_only:
                 with trio.move_on_after(REPLAY_SECONDS) as replaying:
                     await _replay(driver, info, options)
                 if replaying.cancelled_caught:
@@ -165,8 +201,12 @@ async def _run(options: MountOptions, ready: Callable[[], None] | None) -> list[
             ):
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(kernel.run)
+                    nursery.start_soon(Trimmer(volume.inodes, kernel, options.most_inodes).run)
                     nursery.start_soon(follower.run)
                     nursery.start_soon(holding.run)
+                    if keeper is not None:
+                        volume.poke_pins = keeper.poke
+                        nursery.start_soon(keeper.run)
                     nursery.start_soon(_terminate_on_signal, volume, kernel, failures)
                     if ready is not None:
                         nursery.start_soon(_announce, options.mountpoint, ready)
@@ -213,12 +253,41 @@ async def _drain(saver: Saver, options: MountOptions) -> list[str]:
     return await drain(saver, options.write_back)
 
 
-async def _remote(driver: TrioDriver, options: MountOptions) -> Remote:
-    if options.lock is None:
-        return Remote(driver, options.mount_id)
-    remote = LockedRemote(driver, options.mount_id, options.lock)
-    await remote.prepare()
-    return remote
+async def _replay_later(
+    absence: Absence, driver: TrioDriver, info: ServiceInfo, options: MountOptions
+) -> None:
+    await absence.over()
+    await _replay(driver, info, options)
+
+
+async def _remote(
+    driver: TrioDriver, options: MountOptions, absence: Absence
+) -> tuple[Remote, ServiceInfo]:
+    if options.lock is not None:
+        locked = LockedRemote(driver, options.mount_id, options.lock)
+        await locked.prepare()
+        return locked, await locked.info()
+    remote = EnduringRemote(driver, options.mount_id, absence, options.pins_directory)
+    if options.away is not None:
+        absence.begin(long=True)
+    info = options.away or await remote.info()
+    remote.serve(info)
+    return remote, info
+
+
+def _keeper(
+    remote: Remote, cache: BlockCache, info: ServiceInfo, options: MountOptions
+) -> PinKeeper | None:
+    if options.pins_directory is None or options.lock is not None:
+        return None
+    return PinKeeper(
+        remote,
+        cache,
+        options.pins_directory,
+        catalog=info.catalog,
+        user=info.user,
+        here=options.endpoint.startswith("unix:"),
+    )
 
 
 def _holding(remote: Remote, volume: Volume, options: MountOptions) -> Holding:
@@ -247,7 +316,8 @@ async def _driver(options: MountOptions) -> AsyncIterator[TrioDriver]:
         headers={HOST_HEADER: options.host, CLIENT_HEADER: options.mount_id},
         patience_seconds=options.patience_seconds,
     )
-    driver = TrioDriver(endpoint)
+    token = None if options.renew is None else LastingToken(options.token, options.renew)
+    driver = TrioDriver(endpoint, token)
     try:
         yield driver
     finally:

@@ -37,7 +37,7 @@ from rengafs.fs.names.requests import Caller, Changes
 from rengafs.fs.recording import Recorder
 from rengafs.fs.volume.volume import Volume
 from rengafs.protocol import names
-from rengafs.protocol.errors import RengafsError, Unavailable
+from rengafs.protocol.errors import Away, RengafsError, Unavailable
 from rengafs.protocol.records import ROOT, Usage
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ def _request(method: Request[P, R]) -> Request[P, R]:
         try:
             return await method(self, *args, **kwargs)
         except RengafsError as error:
-            if error.errno == errno.EIO:
+            if error.errno == errno.EIO and not isinstance(error, Away):
                 log.error("%s: %s", method.__name__, error)
             if isinstance(error, Unavailable):
                 # What was asked for may have been done nevertheless.

@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager
 
 from rengafs.client import calls
 from rengafs.client.drivers import TrioDriver
-from rengafs.protocol.errors import NotFound
+from rengafs.protocol.errors import NotFound, RengafsError, Unavailable
 from rengafs.protocol.operations import Commit, Operation, Outcome, SetAttributes
 from rengafs.protocol.records import (
     Entry,
@@ -30,6 +30,9 @@ from rengafs.protocol.records import (
 SMALL_BYTES = 1 << 20
 """Payloads up to this are sent as one piece; larger ones are streamed."""
 
+PROBE_SECONDS = 2.0
+"""How long it is waited for a word from a service that may be away."""
+
 FEED_TIMEOUT_SECONDS = 15.0
 """Three heartbeats: a feed that is silent for longer is lost."""
 
@@ -45,6 +48,20 @@ class Remote:
     async def info(self) -> ServiceInfo:
         """Return who answers."""
         return await self._driver.run(calls.service())
+
+    async def begin(self) -> int:
+        """Return the last change, for a mount that begins to follow the feed only now."""
+        return (await self.info()).change
+
+    async def answers(self) -> bool:
+        """Return whether anybody answers, soon."""
+        try:
+            await self._driver.run(calls.service(), patience_seconds=PROBE_SECONDS)
+        except Unavailable:
+            return False
+        except RengafsError:
+            pass  # a refusal is an answer
+        return True
 
     async def now_ms(self) -> int:
         """Return the service's time, in milliseconds since 1970."""
@@ -123,9 +140,12 @@ class Remote:
         """Return many small reads, in order; each may have a problem instead of bytes."""
         return await self._driver.run(calls.read_many(reads))
 
-    async def hold(self, versions: Sequence[int], seconds: int) -> None:
-        """Keep these versions from being pruned, and no others that this mount held before."""
-        await self._driver.run(calls.hold(self.client, versions, seconds))
+    async def hold(self, versions: Sequence[int], seconds: int, *, holder: str = "") -> None:
+        """Keep these versions from being pruned, and no others that this mount held before.
+
+        :param holder: who holds them, if it is not this mount.
+        """
+        await self._driver.run(calls.hold(holder or self.client, versions, seconds))
 
     async def usage(self) -> Usage:
         """Return how much there is."""
@@ -165,6 +185,10 @@ class Remote:
         flow = calls.commit(operation, payload, client=self.client)
         # A long transfer may take as long as it needs; each wait for bytes stays bounded.
         return await self._driver.run(flow, patience_seconds=float("inf"))
+
+    async def apply_ahead(self, body: AsyncIterator[bytes]) -> list[Outcome]:
+        """Send a body that begins with content, and ends with what it is saved as."""
+        return await self._driver.run(calls.apply_ahead(body), patience_seconds=float("inf"))
 
     def stream(
         self, version: int, start: int, stop: int

@@ -33,6 +33,7 @@ table to forget. The message says what is wrong and, where there is one, the rem
     ├── NotSupported              501  EOPNOTSUPP
     ├── Unavailable               503  EIO           worth another try
     │   └── Unreachable           503  EIO           no answer came at all
+    │       └── Away              503  EIO           the mount has given up waiting for now
     ├── NoSpace                   507  ENOSPC
     │   └── QuotaExceeded         507  EDQUOT
     ├── BackendRefused            502  EIO           a store does not let the service in
@@ -231,6 +232,12 @@ class Unreachable(Unavailable):
     """No answer: nobody listens, the connection was cut, or the time was over."""
 
     code = "unreachable"
+
+
+class Away(Unreachable):
+    """The mount has given its service up for now, and what was asked for is not kept here."""
+
+    code = "away"
 
 
 class NoSpace(RengafsError):

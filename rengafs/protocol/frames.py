@@ -54,6 +54,12 @@ class Parser:
 
     def feed(self, data: bytes) -> Iterator[Line | Piece]:
         """Yield what *data* completes. Raises `BadRequest` for what is not a frame."""
+        if self._missing and not self._buffer and len(data) <= self._missing:
+            # The middle of a payload, as nearly always: it is not copied.
+            self._missing -= len(data)
+            if data:
+                yield Piece(data)
+            return
         self._buffer += data
         while self._buffer:
             if self._missing:

@@ -33,6 +33,18 @@ class PrunedVersion(msgspec.Struct, frozen=True, kw_only=True):
     size: int
 
 
+class SparedVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """A version that would go, but for somebody who needs it."""
+
+    path: str
+    """``bucket/dir/file`` by its present or last name."""
+    version: int
+    created_ms: int
+    size: int
+    why: str
+    """Who needs it, and for what; for people."""
+
+
 class Pruned(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What a prune took from history, or would take."""
 
@@ -47,6 +59,8 @@ class Pruned(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Versions that only open files and pins of mounts kept."""
     dry_run: bool = False
     listed: list[PrunedVersion] = []
+    spared: list[SparedVersion] = []
+    """Of those *held*, as many as are told one by one. Only of a dry run."""
 
 
 class Hold(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -59,6 +73,23 @@ class Hold(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     versions: list[int]
     """Those that the user may not see are passed over."""
     seconds: int
+
+
+PIN = "pin:"
+"""How the holder of a pin begins; other holders are mounts, which tell of what is open."""
+
+
+def pin_holder(host: str, pin: str) -> str:
+    """Return the name by which a pin on a machine holds versions."""
+    return f"{PIN}{host[:64]}:{pin}"
+
+
+def why_held(user: str, holder: str) -> str:
+    """Return who holds a version, and for what."""
+    if not holder.startswith(PIN):
+        return f"in use by {user}"
+    host = holder.removeprefix(PIN).rpartition(":")[0]
+    return f"pinned by {user} on {host}" if host else f"pinned by {user}"
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):

@@ -167,6 +167,8 @@ class Commit(_Operation, frozen=True, kw_only=True, tag="commit"):
     """(offset, length), ascending, not overlapping, within *length*."""
     payload: int = 0
     """Sum of the extents' lengths."""
+    ahead: bool = False
+    """The content came ahead: see `Apply`. No extents then, and no payload."""
     payload_sha256: str = ""
     """Checked before anything is stored, if given."""
     mtime_ns: int | None = None
@@ -286,3 +288,13 @@ class Apply(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     atomic: bool = False
     client: str = ""
     """Comes back in `Change.client`."""
+    ahead: int | None = None
+    """A file of which the whole new content comes first, before its length is known: frames
+    with a *payload* and nothing else, and one with none at the end. A `Commit` behind them
+    takes it."""
+
+
+class Piece(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A frame of content that comes ahead."""
+
+    payload: int = 0

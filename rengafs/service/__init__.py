@@ -20,6 +20,7 @@
 `parts`           what handlers share: catalog, backends, threads
 `original` `tree` `applying` `contents` `feeding`   the handlers
 `storing` `fetching`   bytes into and out of backends
+`parking` `settling`   small blobs wait in the catalog for their way into a store
 `directing`       readers sent straight to Swift or S3
 `ranges`          the Range header
 `description`     OpenAPI, made of the endpoint table

@@ -127,11 +127,13 @@ def _object(backend: str, container: str, same: list[Found]) -> Object:
 
 
 def _adopted(backend: str, container: str, item: Found) -> Adopted:
-    foreign = Foreign(container, item.name, item.version, item.etag)
+    place, name = item.place or (container, item.name)
+    foreign = Foreign(place, name, item.version, item.etag)
+    formerly = Foreign(container, item.name, item.version, item.etag).key if item.place else ""
     # By what the store tells: without versions an object of the same name may come again.
-    mark = seen_mark(container, item.name, item.version, item.etag, str(item.size))
+    mark = seen_mark(place, name, item.version, item.etag, str(item.size))
     blob = Blob(backend, foreign.key, item.size, mark)
-    return Adopted(blob, int(item.at * 1000))
+    return Adopted(blob, round(item.at * 1_000_000), formerly)
 
 
 def _backend(backends: Mapping[str, Backend], name: str) -> Backend:

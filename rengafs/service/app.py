@@ -23,10 +23,12 @@ from rengafs.service.boundary import Boundary, raise_ours
 from rengafs.service.browsing import page_route
 from rengafs.service.calls import Call, answer, open_call
 from rengafs.service.description import describe
+from rengafs.service.drawing import draw_out_for_ever
 from rengafs.service.feeding import Hub
 from rengafs.service.health import Metrics, health_routes
 from rengafs.service.issuing import Issuer
 from rengafs.service.parts import Parts
+from rengafs.service.settling import Settler
 
 Handler = Callable[[Parts, Call], Awaitable[Response]]
 
@@ -114,7 +116,7 @@ def create_app(
         routes=routes,
         middleware=[Middleware(Boundary, metrics=metrics)],
         exception_handlers={HTTPException: raise_ours},
-        lifespan=_lifespan(hub, backends),
+        lifespan=_lifespan(hub, catalog, backends),
     )
     app.state.parts = parts
     return app
@@ -150,15 +152,20 @@ def _login(issuer: Issuer | None) -> Callable[[Request], Awaitable[Response]]:
 
 
 def _lifespan(
-    hub: Hub, backends: Mapping[str, Backend]
+    hub: Hub, catalog: Catalog, backends: Mapping[str, Backend]
 ) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        async with anyio.create_task_group() as group:
-            group.start_soon(hub.watch)
-            group.start_soon(hub.listen)
-            yield
-            group.cancel_scope.cancel()
+        settler = Settler(catalog, backends)
+        async with anyio.create_task_group() as ending:
+            ending.start_soon(settler.run)
+            async with anyio.create_task_group() as group:
+                group.start_soon(hub.watch)
+                group.start_soon(hub.listen)
+                group.start_soon(draw_out_for_ever, catalog, backends)
+                yield
+                group.cancel_scope.cancel()
+            settler.end()
         for backend in backends.values():
             await backend.aclose()
 

@@ -7,7 +7,10 @@ operation has been carried out.
 
 import time
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from typing import TypeGuard
 
+import anyio
 import msgspec
 from starlette.responses import Response
 
@@ -25,7 +28,8 @@ from rengafs.protocol.errors import (
 from rengafs.protocol.frames import Line, Parser, Piece
 from rengafs.protocol.operations import Apply, Commit, MakeFile, Operation, Outcome
 from rengafs.protocol.records import Reserve, Reserved
-from rengafs.service import storing
+from rengafs.service import alone, storing
+from rengafs.service.ahead import Ahead
 from rengafs.service.calls import Call, answer, decode, read_json
 from rengafs.service.parts import Parts
 
@@ -54,21 +58,50 @@ async def apply(parts: Parts, call: Call) -> Response:
         several = decode(await read_json(call.request), Several)
         batch = _Batch(parts, call.actor(several.client), several.atomic)
         for operation in several.operations:
-            await batch.add(operation, 0, _no_bytes())
+            await batch.add(operation, 0, _bytes(b""))
         return answer(await batch.finish())
     frames = _Frames(call.stream())
     first = await frames.line()
     if first is None:
         raise BadRequest("the body is empty; its first frame says whether it is atomic")
     head = decode(first.json, Apply)
-    batch = _Batch(parts, call.actor(head.client), head.atomic)
+    actor = call.actor(head.client)
+    if head.ahead is not None:
+        return await _apply_ahead(parts, actor, head, head.ahead, frames)
+    batch = _Batch(parts, actor, head.atomic)
     lines = 0
     while (line := await frames.line()) is not None:
         lines += len(line.json)
         if lines > MAX_LINES:
             raise TooLarge(f"the lines of a request have at most {MAX_LINES} bytes together")
-        await batch.add(decode(line.json, Operation), line.payload, frames.payload(line.payload))
+        operation = decode(line.json, Operation)
+        payload = frames.payload(line.payload)
+        if lines == len(line.json) and _is_small_save(operation, line.payload):
+            whole = await _gathered(payload)
+            if len(whole) == line.payload and await frames.is_last():
+                outcome = await alone.save(parts, actor, operation, whole)
+                if outcome is not None:
+                    return answer([outcome])
+            payload = _bytes(whole)
+        await batch.add(operation, line.payload, payload)
     return answer(await batch.finish())
+
+
+async def _apply_ahead(
+    parts: Parts, actor: Actor, head: Apply, node: int, frames: "_Frames"
+) -> Response:
+    """Store content that comes ahead, then carry out the operations behind it."""
+    ahead = Ahead(parts, actor, node)
+    batch = _Batch(parts, actor, head.atomic, ahead)
+    try:
+        await ahead.receive(frames)
+        while (line := await frames.line()) is not None:
+            operation = decode(line.json, Operation)
+            await batch.add(operation, line.payload, frames.payload(line.payload))
+        return answer(await batch.finish())
+    finally:
+        with anyio.CancelScope(shield=True):
+            await ahead.discard()
 
 
 class _Frames:
@@ -76,12 +109,20 @@ class _Frames:
 
     def __init__(self, stream: AsyncIterator[bytes]) -> None:
         self._items = self._parse(stream)
+        self._ahead: Line | Piece | None = None
 
     async def line(self) -> Line | None:
         """Return the next line, or None at the end of the body."""
-        item = await anext(self._items, None)
+        item, self._ahead = self._ahead, None
+        if item is None:
+            item = await anext(self._items, None)
         assert not isinstance(item, Piece), "the payload before was not taken"
         return item
+
+    async def is_last(self) -> bool:
+        """Whether the body ends where we are, after a payload."""
+        self._ahead = await anext(self._items, None)
+        return self._ahead is None
 
     async def payload(self, count: int) -> AsyncIterator[bytes]:
         """Yield the payload of the line before."""
@@ -103,10 +144,13 @@ class _Frames:
 class _Batch:
     """Operations that wait for their transaction, and the outcomes of those before."""
 
-    def __init__(self, parts: Parts, actor: Actor, atomic: bool) -> None:
+    def __init__(
+        self, parts: Parts, actor: Actor, atomic: bool, ahead: Ahead | None = None
+    ) -> None:
         self._parts = parts
         self._actor = actor
         self._atomic = atomic
+        self._ahead = ahead
         self._waiting: list[Staged] = []
         self._outcomes: list[Outcome] = []
         self._count = 0
@@ -160,6 +204,10 @@ class _Batch:
         base = await self._prepare(operation)
         if isinstance(base, Outcome):
             return Staged(operation)  # was carried out before: its receipt is found again
+        if operation.ahead:
+            if self._ahead is None:
+                raise BadRequest("no content came ahead of this commit")
+            return Staged(operation, self._ahead.take(operation, base))
         return Staged(operation, await storing.compose(self._parts, base, operation, payload))
 
     async def _prepare(self, operation: Commit) -> Base | Outcome:
@@ -208,7 +256,19 @@ async def reserve(parts: Parts, call: Call) -> Response:
     return answer(Reserved(first=first, count=asked.count))
 
 
-async def _no_bytes() -> AsyncIterator[bytes]:
-    pieces: list[bytes] = []
-    for piece in pieces:
-        yield piece
+def _is_small_save(operation: Operation, payload: int) -> TypeGuard[Commit]:
+    return isinstance(operation, Commit) and alone.is_small(operation, payload)
+
+
+async def _gathered(payload: AsyncIterator[bytes]) -> bytes:
+    """Return a payload, or less if the body ended before it did."""
+    whole = bytearray()
+    with suppress(BodyMismatch):
+        async for piece in payload:
+            whole += piece
+    return bytes(whole)
+
+
+async def _bytes(data: bytes) -> AsyncIterator[bytes]:
+    if data:
+        yield data

@@ -28,6 +28,7 @@ from rengafs.service import storing
 from rengafs.service.calls import Call, answer
 from rengafs.service.directing import address_elsewhere
 from rengafs.service.fetching import fetch, refuse_lost
+from rengafs.service.gathering import Plan, gathered
 from rengafs.service.parts import Parts
 from rengafs.service.ranges import parse_range
 
@@ -111,11 +112,8 @@ async def read_many(parts: Parts, call: Call) -> Response:
     if total > MAX_READ_BYTES:
         raise TooLarge(f"the answers have at most {MAX_READ_BYTES} bytes together", total=total)
 
-    async def body() -> AsyncIterator[bytes]:
-        for place, start, stop in plans:
-            yield await _one(parts, place, start, stop)
-
-    return StreamingResponse(body(), media_type=frames.MEDIA_TYPE)
+    pieces = gathered(parts, plans, _framed, lambda plan: _one(parts, *plan))
+    return StreamingResponse(pieces, media_type=frames.MEDIA_TYPE)
 
 
 async def _visible_contents(
@@ -128,7 +126,7 @@ async def _visible_contents(
     return found | hidden
 
 
-def _plan(read: Read, place: Content | RengafsError) -> tuple[Content | RengafsError, int, int]:
+def _plan(read: Read, place: Content | RengafsError) -> Plan:
     if isinstance(place, RengafsError):
         return place, read.offset, read.offset
     if read.offset < 0 or (read.length is not None and read.length < 0):
@@ -156,6 +154,10 @@ async def _one(parts: Parts, place: Content | RengafsError, start: int, stop: in
         problem = msgspec.to_builtins(to_problem(error))
         failed = ReadResult(version=number, offset=start, payload=0, size=0, problem=problem)
         return frames.encode(failed)
+    return _framed(place, start, data)
+
+
+def _framed(place: Content, start: int, data: bytes) -> bytes:
     result = ReadResult(
         version=place.version,
         offset=start,

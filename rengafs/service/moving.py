@@ -5,7 +5,8 @@ its hash, and taken into use in one transaction, so that a move may end at any p
 one goes on from there. What nobody needs any more is deleted at the end.
 """
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +38,10 @@ class Moved:
     """Bytes of them."""
     failed: int = 0
     """Blobs that are missing or damaged; they stay where they are."""
+    passed: int = 0
+    """Bytes that were read, also of blobs that are not moved yet."""
+    total: int = 0
+    """Bytes that were elsewhere at the beginning; what is saved meanwhile may add some."""
 
 
 async def move(
@@ -46,12 +51,16 @@ async def move(
     name: str,
     told: Callable[[Moved], None],
 ) -> Moved:
-    """Move a bucket's blobs to the backend *name*. Raises `NotFound`, `UnknownBackend`."""
+    """Move a bucket's blobs to the backend *name*. Raises `NotFound`, `UnknownBackend`.
+
+    :param told: is called for every piece of some hundred KiB, and for every blob.
+    """
     if name not in backends:
         raise UnknownBackend(f"there is no backend {name!r}; choose of: {', '.join(backends)}")
     await backends[name].space()  # before anything changes: does it work?
     await anyio.to_thread.run_sync(catalog.set_backend, bucket, name)
     moved, free = Moved(), list[Blob]()
+    moved.total = await anyio.to_thread.run_sync(catalog.size_elsewhere, bucket, name)
     while True:
         before = moved.blobs
         after = 0
@@ -59,9 +68,8 @@ async def move(
             catalog.blobs_elsewhere, bucket, name, after, PAGE
         ):
             await _several(
-                _one(catalog, backends, bucket, name, known, moved, free) for known in page
+                _one(catalog, backends, bucket, name, known, moved, free, told) for known in page
             )
-            told(moved)
             after = page[-1].id
         if moved.blobs == before:
             break  # saves that were under way at the beginning are there by now, too
@@ -91,6 +99,7 @@ async def _one(
     known: Known,
     moved: Moved,
     free: list[Blob],
+    told: Callable[[Moved], None],
 ) -> None:
     blob, target = known.blob, backends[name]
     content = Content(0, 0, blob.size, blob.sha256, blob)
@@ -98,7 +107,8 @@ async def _one(
         moved.failed += 1
         return
     try:
-        stored = await target.put(fetch(backends[blob.backend], blob, content, 0, blob.size))
+        pieces = fetch(backends[blob.backend], blob, content, 0, blob.size)
+        stored = await target.put(_counted(pieces, moved, told))
         if not _same(blob, stored):
             await target.delete(stored.key)
             raise Corrupt("other bytes arrived than were stored")
@@ -113,6 +123,17 @@ async def _one(
         free.append(blob)
     moved.blobs += 1
     moved.size += blob.size
+    told(moved)
+
+
+async def _counted(
+    pieces: AsyncGenerator[bytes, None], moved: Moved, told: Callable[[Moved], None]
+) -> AsyncGenerator[bytes, None]:
+    async with aclosing(pieces):
+        async for piece in pieces:
+            yield piece
+            moved.passed += len(piece)
+            told(moved)
 
 
 def _same(blob: Blob, stored: Stored) -> bool:

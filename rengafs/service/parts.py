@@ -21,6 +21,8 @@ READERS = 6
 """Threads that read the catalog. Its answers are quick: more would fight for one lock."""
 WRITERS = 2
 """One writes, one waits."""
+SAVERS = 8
+"""Threads that carry small saves out: as many as a disk takes syncs of at a time."""
 CONTENTS = 4096
 """Versions whose place is remembered: a stream of blocks asks for the same one each time."""
 KEPT_PIECES = 64 << 10
@@ -47,6 +49,7 @@ class Parts:
     """Whether readers are sent straight to backends: see `directing`."""
     _readers: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(READERS))
     _writers: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(WRITERS))
+    _savers: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(SAVERS))
     _contents: LRUCache[int, Content] = field(default_factory=lambda: LRUCache(CONTENTS))
 
     async def read(
@@ -78,9 +81,27 @@ class Parts:
         **kwargs: P.kwargs,
     ) -> T:
         """Change the catalog, in a thread, and wake the feeds."""
+        return await self._change(self._writers, method, *args, **kwargs)
+
+    async def save(
+        self,
+        method: Callable[Concatenate[Catalog, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Do the same where *method* stores bytes, too, before it has its turn to write."""
+        return await self._change(self._savers, method, *args, **kwargs)
+
+    async def _change(
+        self,
+        limiter: anyio.CapacityLimiter,
+        method: Callable[Concatenate[Catalog, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
         call = partial(method, self.catalog, *args, **kwargs)
         try:
-            return await anyio.to_thread.run_sync(call, limiter=self._writers)
+            return await anyio.to_thread.run_sync(call, limiter=limiter)
         finally:
             self.hub.look()
 

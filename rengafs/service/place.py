@@ -3,6 +3,7 @@
 README             says what this is; its presence marks the directory as rengafs'
 catalog.sqlite     the catalog, unless it is elsewhere
 blobs/             the local backend
+backends.toml      other backends, if there are any and the file is not elsewhere
 """
 
 from pathlib import Path
@@ -10,6 +11,9 @@ from pathlib import Path
 from rengafs.protocol.errors import SetupError
 
 MARK = "README"
+BACKENDS = "backends.toml"
+NOT_OURS = frozenset({"lost+found", BACKENDS})
+"""What may be there before us."""
 TEXT = """\
 This directory holds the data of rengafs: catalog.sqlite knows the names and versions,
 blobs/ holds their bytes. Neither is of use without the other; back up both together,
@@ -25,7 +29,7 @@ def open_place(data: Path) -> Path:
         if mark.exists():
             if not mark.read_text(errors="replace").startswith(TEXT[:40]):
                 raise _foreign(data)
-        elif any(entry.name != "lost+found" for entry in data.iterdir()):
+        elif any(entry.name not in NOT_OURS for entry in data.iterdir()):
             raise _foreign(data)
         else:
             mark.write_text(TEXT)

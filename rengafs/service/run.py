@@ -21,7 +21,7 @@ from types import FrameType
 import uvicorn
 
 from rengafs.backends.base import Backend
-from rengafs.backends.configuration import load
+from rengafs.backends.configuration import Configuration, load
 from rengafs.catalog import droppings
 from rengafs.catalog.catalog import Catalog, open_catalog
 from rengafs.catalog.database import sqlite_url
@@ -31,8 +31,9 @@ from rengafs.service.health import SHARED_METRICS, forget_process
 from rengafs.service.issuing import Issuer, Trust, check_trust
 from rengafs.service.leaving import leave_after_users
 from rengafs.service.listening import listening
+from rengafs.service.parking import Parking
 from rengafs.service.parts import Parts
-from rengafs.service.place import open_place
+from rengafs.service.place import BACKENDS, open_place
 from rengafs.service.trickles import TrickleProtocol
 from rengafs.service.workers import Workers
 
@@ -67,7 +68,10 @@ class ServeOptions:
     presigned: bool = False
     """Send readers who can follow straight to Swift and S3: see `directing`."""
     backends: Path | None = None
-    """The file that names backends: see `rengafs.backends.configuration`. None: local alone."""
+    """The file that names backends: see `rengafs.backends.configuration`.
+
+    None: ``backends.toml`` in the data; without that there is local disk alone.
+    """
 
 
 def serve(
@@ -163,14 +167,31 @@ def open_service_catalog(options: ServeOptions) -> Catalog:
     """Open the catalog that *options* mean, made if need be. Raises `SetupError`."""
     data = open_place(options.data.absolute())
     url = options.catalog or sqlite_url(data / "catalog.sqlite")
-    names = load(options.backends).names
+    names = _configured(options).names
     return open_catalog(url, backends=names, droppings=options.droppings)
 
 
-def open_backends(options: ServeOptions, catalog: Catalog) -> dict[str, Backend]:
-    """Open the backends that *options* mean, by name. Raises `SetupError`."""
+def open_backends(
+    options: ServeOptions, catalog: Catalog, *, parks: bool = True
+) -> dict[str, Backend]:
+    """Open the backends that *options* mean, by name. Raises `SetupError`.
+
+    :param parks: whether small blobs for a store may stay in the catalog for a while.
+    """
+    configuration = _configured(options)
     data = options.data.absolute() / "blobs"
-    return load(options.backends).open(data, catalog.identity.catalog)
+    opened = configuration.open(data, catalog.identity.catalog)
+    for name, backend in opened.items():
+        if backend.distant:
+            seconds = configuration.parked_seconds(name) if parks else 0.0
+            opened[name] = Parking(backend, catalog, seconds)
+    return opened
+
+
+def _configured(options: ServeOptions) -> Configuration:
+    """Read which backends there are: of the file named, or else of one in the data."""
+    beside = options.data.absolute() / BACKENDS
+    return load(options.backends or (beside if beside.is_file() else None))
 
 
 class _Server(uvicorn.Server):

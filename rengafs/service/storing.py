@@ -5,6 +5,7 @@ from functools import partial
 
 from rengafs.backends.base import Composition, Stored
 from rengafs.backends.merging import Payload, whole
+from rengafs.catalog.parking import is_parked
 from rengafs.catalog.values import Base, Blob
 from rengafs.protocol.errors import BadRequest, TooLarge
 from rengafs.protocol.operations import Commit
@@ -20,7 +21,7 @@ async def put(parts: Parts, base: Base, stream: AsyncIterable[bytes]) -> Blob | 
     backend = parts.backend(base.backend)
     stored = await backend.put(stream)
     if not stored.size:
-        await backend.delete(stored.key)
+        await discard(parts, _blob(base.backend, stored))
         return None
     return _blob(base.backend, stored)
 
@@ -32,17 +33,7 @@ async def compose(
     check_extents(operation)
     backend = parts.backend(base.backend)
     source = base.content.blob if base.content else None
-    plan = Composition(
-        length=operation.length,
-        extents=tuple(operation.extents),
-        payload_sha256=operation.payload_sha256,
-        base=source.key if source else None,
-        base_size=source.size if source else 0,
-        base_sha256=source.sha256 if source else "",
-        base_pieces=source.pieces if source else b"",
-    )
-    if source is not None and base.content is not None:
-        refuse_lost(source, base.content)
+    plan = _plan(base, operation)
     if not operation.length:
         await Payload(plan, payload).finish()
         return None
@@ -52,6 +43,34 @@ async def compose(
         merged = whole(plan, Payload(plan, payload), read)
         return _blob(base.backend, await backend.put(merged))
     return _blob(base.backend, await backend.compose(plan, payload))
+
+
+def compose_now(parts: Parts, base: Base, operation: Commit, payload: bytes) -> Blob | None:
+    """Do the same in the calling thread; None: it can't be done without waiting.
+
+    For small content that is not empty, whose extents were checked.
+    """
+    source = base.content.blob if base.content else None
+    if source is not None and source.backend != base.backend:
+        return None
+    stored = parts.backend(base.backend).compose_now(_plan(base, operation), payload)
+    return None if stored is None else _blob(base.backend, stored)
+
+
+def _plan(base: Base, operation: Commit) -> Composition:
+    """Return what a backend is to make. Raises `Corrupt` for a base that is lost."""
+    source = base.content.blob if base.content else None
+    if source is not None and base.content is not None:
+        refuse_lost(source, base.content)
+    return Composition(
+        length=operation.length,
+        extents=tuple(operation.extents),
+        payload_sha256=operation.payload_sha256,
+        base=source.key if source else None,
+        base_size=source.size if source else 0,
+        base_sha256=source.sha256 if source else "",
+        base_pieces=source.pieces if source else b"",
+    )
 
 
 def check_extents(operation: Commit) -> None:
@@ -76,8 +95,10 @@ def check_extents(operation: Commit) -> None:
 
 async def discard(parts: Parts, blob: Blob) -> None:
     """Remove a blob that no version came to need."""
+    if is_parked(blob.key):
+        return  # its bytes never left this process
     await parts.backend(blob.backend).delete(blob.key)
 
 
 def _blob(backend: str, stored: Stored) -> Blob:
-    return Blob(backend, stored.key, stored.size, stored.sha256, stored.pieces)
+    return Blob(backend, stored.key, stored.size, stored.sha256, stored.pieces, stored.data)

@@ -9,6 +9,7 @@ from rengafs.backends.base import Backend
 from rengafs.catalog.catalog import Catalog
 from rengafs.service.checking import Report, check
 from rengafs.service.run import ServeOptions, open_backends, open_service_catalog
+from rengafs.service.settling import Settler
 from rengafs.service.sweeping import GRACE_SECONDS, Swept, sweep
 
 T = TypeVar("T")
@@ -17,13 +18,17 @@ T = TypeVar("T")
 def sweep_data(
     options: ServeOptions, *, grace_seconds: float = GRACE_SECONDS, dry_run: bool = False
 ) -> Swept:
-    """Remove blobs that nothing refers to; see `sweeping`. Raises `SetupError`."""
-    return with_data(
-        options,
-        lambda catalog, backends: sweep(
-            catalog, backends, grace_seconds=grace_seconds, dry_run=dry_run
-        ),
-    )
+    """Remove blobs that nothing refers to; see `sweeping`. Raises `SetupError`.
+
+    Small blobs that wait in the catalog are put into their backends first.
+    """
+
+    async def work(catalog: Catalog, backends: Mapping[str, Backend]) -> Swept:
+        if not dry_run:
+            await Settler(catalog, backends).settle_all()
+        return await sweep(catalog, backends, grace_seconds=grace_seconds, dry_run=dry_run)
+
+    return with_data(options, work)
 
 
 def check_data(options: ServeOptions, *, contents: bool = False, repair: bool = False) -> Report:
@@ -40,7 +45,7 @@ def with_data(
     """Run *work* with the catalog and the backends of a service's data. Raises `SetupError`."""
 
     async def run(catalog: Catalog) -> T:
-        backends = open_backends(options, catalog)
+        backends = open_backends(options, catalog, parks=False)
         try:
             return await work(catalog, backends)
         finally:

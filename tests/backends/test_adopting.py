@@ -1,10 +1,15 @@
 """Containers that the stores' own command-line clients wrote, shown as buckets."""
 
 import hashlib
+import json
 import os
+import re
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -39,9 +44,9 @@ def s3cmd(gateway: Gateway, *arguments: object) -> str:
     return done.stdout
 
 
-async def keep_versions(gateway: Gateway, bucket: str) -> None:
-    """Switch versioning on, which this s3cmd can't."""
-    making = AioSession().create_client(
+def plain_s3(gateway: Gateway) -> Any:
+    """Return the library's client, for what this s3cmd can't."""
+    return AioSession().create_client(
         "s3",
         endpoint_url=gateway.url,
         region_name="us-east-1",
@@ -49,7 +54,11 @@ async def keep_versions(gateway: Gateway, bucket: str) -> None:
         aws_secret_access_key=gateway.secret_key,
         config=AioConfig(s3={"addressing_style": "path"}),
     )
-    async with making as store:
+
+
+async def keep_versions(gateway: Gateway, bucket: str) -> None:
+    """Switch versioning on."""
+    async with plain_s3(gateway) as store:
         await store.put_bucket_versioning(
             Bucket=bucket, VersioningConfiguration={"Status": "Enabled"}
         )
@@ -69,6 +78,44 @@ class SwiftClient:
     def delete(self, name: str) -> None:
         swift_command(self.server, "delete", self.container, name)
 
+    def listed(self, container: str, *more: str) -> list[dict[str, Any]]:
+        found = json.loads(swift_command(self.server, "list", container, "--json", *more))
+        assert isinstance(found, list)
+        return found
+
+    def times(self, name: str) -> list[int]:
+        """When an object's versions were stored, in microseconds, oldest first."""
+        listed = self.listed(self.container, "--versions")
+        return sorted(moment(item["last_modified"]) for item in listed if item["name"] == name)
+
+    def newest(self, name: str) -> float:
+        """The same of the present one, in seconds, as the client tells it."""
+        told = swift_command(self.server, "stat", self.container, name)
+        return float(re.findall(r"X-Timestamp: *(\S+)", told)[0])
+
+
+class LegacySwiftClient(SwiftClient):
+    """Of the time when old versions lay in a container beside."""
+
+    def __init__(self, swift: Swift) -> None:
+        self.server, self.container = swift, container()
+        self.archive = f"{self.container} old"
+        swift_command(swift, "post", self.archive)
+        swift_command(swift, "post", self.container, "-H", f"X-History-Location:{self.archive}")
+
+    def times(self, name: str) -> list[int]:
+        old = [
+            item["name"].rpartition("/")[2]
+            for item in self.listed(self.archive)
+            if item["name"].startswith(f"{len(name):03x}{name}/")
+        ]
+        stamps = [*old, f"{self.newest(name):.5f}"]
+        return sorted(round(float(stamp) * 1_000_000) for stamp in stamps)
+
+
+def moment(text: str) -> int:
+    return round(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1_000_000)
+
 
 class S3Client:
     backend = "s3-here"
@@ -84,10 +131,22 @@ class S3Client:
     def delete(self, name: str) -> None:
         s3cmd(self.server, "del", f"s3://{self.container}/{name}")
 
+    def times(self, name: str) -> list[int]:
+        async def ask() -> list[int]:
+            async with plain_s3(self.server) as store:
+                answer = await store.list_object_versions(Bucket=self.container, Prefix=name)
+            return [round(item["LastModified"].timestamp() * 1e6) for item in answer["Versions"]]
 
-@pytest.fixture(params=[SwiftClient, S3Client])
+        return sorted(anyio.run(ask))
+
+    def newest(self, name: str) -> float:
+        told = s3cmd(self.server, "info", f"s3://{self.container}/{name}")
+        return parsedate_to_datetime(re.findall(r"Last mod: *(.*)", told)[0]).timestamp()
+
+
+@pytest.fixture(params=[SwiftClient, LegacySwiftClient, S3Client])
 def client(request: pytest.FixtureRequest) -> "SwiftClient | S3Client":
-    server = "swift" if request.param is SwiftClient else "gateway"
+    server = "gateway" if request.param is S3Client else "swift"
     return request.param(request.getfixturevalue(server))
 
 
@@ -121,12 +180,11 @@ def test_every_object_and_old_version_is_found(
         assert sums(bucket / "runs/2026/.versions/a.csv") == written["runs/2026/a.csv"]
         assert sums(bucket / ".versions/b & c.bin") == written["b & c.bin"]
         assert sums(bucket / ".versions/gone") == written["gone"]
-        times = [
-            path.stat().st_mtime
-            for path in sorted((bucket / "runs/2026/.versions/a.csv").iterdir())
-        ]
-        assert times == sorted(times)
-        assert times[-1] == (bucket / "runs/2026/a.csv").stat().st_mtime
+        name = "runs/2026/a.csv"
+        saves = sorted((bucket / "runs/2026/.versions/a.csv").iterdir())
+        assert [path.stat().st_mtime_ns // 1000 for path in saves] == client.times(name)
+        # Some clients tell whole seconds only.
+        assert -0.001 < (bucket / name).stat().st_mtime - client.newest(name) < 1
 
         # Others go on, and so do we.
         upload("runs/2026/a.csv", 2000)

@@ -13,7 +13,7 @@ S3 = '[backends.a]\nkind = "s3"\nbucket = "b"\n'
 SWIFT = '[backends.a]\nkind = "swift"\ncontainer = "b"\nauth_url = "http://x/v3"\n'
 
 
-@pytest.mark.parametrize("page", ["README.md", "rengafs/service/README.md"])
+@pytest.mark.parametrize("page", ["README.md", "rengafs/backends/README.md"])
 def test_what_the_pages_show_is_right(page: str, tmp_path: Path) -> None:
     blocks = re.findall(r"```toml\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     (shown,) = [block for block in blocks if "[backends." in block]

@@ -2,7 +2,12 @@
 
 import hashlib
 import os
+import sqlite3
+import subprocess
 import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -70,6 +75,56 @@ def test_a_bucket_in_use_moves_with_its_past(home: Home) -> None:
     assert " 0 damaged" in checked.stdout
     data = home.path / ".local" / "share" / "rengafs" / "blobs"
     assert list(data.glob("??/*")) == []
+
+
+def waited_for(true: Callable[[], bool]) -> None:
+    until = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+@pytest.mark.fuse
+def test_a_move_that_is_killed_with_the_service_goes_on(home: Home) -> None:
+    data = home.path / ".local" / "share" / "rengafs"
+    # Found without the environment, too: beside the data.
+    data.mkdir(parents=True)
+    Path(home.environment.pop("RENGAFS_BACKENDS")).rename(data / "backends.toml")
+    with home.mounted("top", "--backend", "local") as top:
+        bucket = top / "data"
+        bucket.mkdir()
+        for number in range(24):
+            (bucket / f"f{number}").write_bytes(os.urandom(MIB) * 4)
+        (bucket / "f0").write_bytes(os.urandom(MIB) * 4)
+        before = contents(bucket) | contents(bucket / ".versions" / "f0")
+    assert len(before) == 26
+
+    def moved() -> int:
+        with closing(sqlite3.connect(f"file:{data}/catalog.sqlite?mode=ro", uri=True)) as catalog:
+            query = "SELECT count(*) FROM blobs WHERE backend = 'swift-here'"
+            return int(catalog.execute(query).fetchone()[0])
+
+    with home.mounted("again", "--cache-dir", str(home.path / "cache")) as top:
+        command = [*home.command, "bucket", "move", "data", "swift-here"]
+        with subprocess.Popen(command, env=home.environment, stderr=subprocess.DEVNULL) as moving:
+            waited_for(lambda: moved() > 0 or moving.poll() is not None)
+            moving.kill()
+        assert 0 < moved() < 25
+        # Half of it is here, half is there.
+        bucket = top / "data"
+        assert contents(bucket) | contents(bucket / ".versions" / "f0") == before
+        home.kill_all()
+
+    assert " 0 damaged" in home.run("check", "--contents").stdout
+    home.run("bucket", "move", "data", "swift-here")
+    assert moved() == 25
+    home.run("sweep", "--grace", "0")
+    assert list((data / "blobs").glob("??/*")) == []
+    checked = home.run("check", "--contents").stdout
+    assert "25 blobs, 0 damaged" in checked
+    with home.mounted("third", "--cache-dir", str(home.path / "another")) as top:
+        bucket = top / "data"
+        assert contents(bucket) | contents(bucket / ".versions" / "f0") == before
 
 
 @pytest.mark.fuse

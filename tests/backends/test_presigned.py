@@ -36,13 +36,13 @@ class Scene:
         sent = {"authorization": f"Bearer {self.service.token}", **(headers or {})}
         if direct:
             sent[DIRECT_HEADER] = "1"
-        with httpx.Client(transport=transport, base_url="http://x", timeout=60) as http:
+        with httpx.Client(transport=transport, base_url="http://x", timeout=240) as http:
             return http.get(f"{FS}/version/{self.version.id}/content", headers=sent)
 
     def served(self) -> float:
         """Return how many contents the service gave itself."""
         transport = httpx.HTTPTransport(uds=self.service.endpoint.socket)
-        with httpx.Client(transport=transport, base_url="http://x", timeout=60) as http:
+        with httpx.Client(transport=transport, base_url="http://x", timeout=240) as http:
             text = http.get("/metrics").text
         counted = [
             line.rpartition(" ")[2]
@@ -101,7 +101,7 @@ def test_a_reader_who_can_follow_is_sent_there_and_others_are_not(scene: Scene) 
 
     assert sent.status_code == 307
     assert scene.service.token not in sent.headers["location"]
-    with httpx.Client(timeout=60) as anybody:
+    with httpx.Client(timeout=240) as anybody:
         assert anybody.get(sent.headers["location"]).content == CONTENT
     assert scene.asked(direct=False).content == CONTENT
     small = scene.asked(direct=True, headers={"range": "bytes=5-99"})

@@ -2,7 +2,8 @@
 
 Here are limits; `bench.peers` compares with what people use today.
 
-An area is a module of this package with ``rows(scratch, quick)``, which yields `Row`.
+An area is a module of this package with ``rows(scratch, quick)``, which yields `Row`. One
+that has ``PARTS`` takes their names as a third argument: ``python -m bench reads:warm,far``.
 """
 
 import argparse
@@ -44,21 +45,32 @@ def line(row: Row) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
+def _chosen(text: str) -> tuple[str, set[str]]:
+    """Return an area, and those of its parts that are wanted; none: all."""
+    area, _, parts = text.partition(":")
+    return area, {part for part in parts.split(",") if part}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="bench")
     parser.add_argument("areas", nargs="*", metavar="AREA", help=f"of {', '.join(AREAS)}")
     parser.add_argument("--json", type=Path, help="where to keep every sample")
     options = parser.parse_args()
-    if unknown := set(options.areas) - set(AREAS):
+    chosen = dict(_chosen(text) for text in options.areas or AREAS)
+    if unknown := set(chosen) - set(AREAS):
         parser.error(f"there is no area {', '.join(sorted(unknown))}; there are {AREAS}")
     quick = os.environ.get("QUICK", "") not in ("", "0")
     print(f"{platform.platform()}, {os.cpu_count()} CPUs, Python {platform.python_version()}")
     print("| work | rengafs: median (range) | compared with | ratio | to reach | reached |")
     print("| --- | --- | --- | --- | --- | --- |")
     measured = []
-    for area in options.areas or AREAS:
+    for area, parts in chosen.items():
+        module = importlib.import_module(f"bench.{area}")
+        if missing := parts - set(getattr(module, "PARTS", ())):
+            parser.error(f"{area} has no part {', '.join(sorted(missing))}")
+        which = (parts,) if parts else ()
         with tempfile.TemporaryDirectory(prefix=f"rengafs-bench-{area}-") as scratch:
-            for row in importlib.import_module(f"bench.{area}").rows(Path(scratch), quick):
+            for row in module.rows(Path(scratch), quick, *which):
                 print(line(row), flush=True)
                 measured.append({"area": area, **row.as_json()})
     if options.json:

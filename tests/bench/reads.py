@@ -3,7 +3,7 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -24,22 +24,35 @@ PIECE = MIB
 SMALL = 4096
 
 
-def rows(scratch: Path, quick: bool) -> Iterator[Row]:
+PARTS = ("warm", "cold", "list", "far", "small", "seen")
+HERE = frozenset(PARTS[:3])
+
+
+def rows(scratch: Path, quick: bool, parts: Collection[str] = PARTS) -> Iterator[Row]:
     """Yield the comparisons."""
     size = (128 if quick else 1024) * MIB
-    with running_service(scratch / "here") as service, talking(service) as talk:
-        place = _Place(service, talk, scratch / "here-home")
-        yield from _warm(place, size)
-        yield _cold_here(place, scratch, size // 2)
-        yield from _listing(place, scratch, 10_000 if quick else 100_000)
+    if HERE.intersection(parts):
+        with running_service(scratch / "here") as service, talking(service) as talk:
+            place = _Place(service, talk, scratch / "here-home")
+            if "warm" in parts:
+                yield from _warm(place, size)
+            if "cold" in parts:
+                yield _cold_here(place, scratch, size // 2)
+            if "list" in parts:
+                yield from _listing(place, scratch, 10_000 if quick else 100_000)
+    if HERE.issuperset(parts):
+        return
     with (
         running_service(scratch / "far", listen="127.0.0.1:0") as service,
         talking(service) as talk,
     ):
         place = _Place(service, talk, scratch / "far-home")
-        yield _cold_far(place, size // 4)
-        yield _small_files(place, 500 if quick else 5000)
-        yield _propagation(place)
+        if "far" in parts:
+            yield _cold_far(place, size // 4)
+        if "small" in parts:
+            yield _small_files(place, 500 if quick else 5000)
+        if "seen" in parts:
+            yield _propagation(place)
 
 
 class _Place:

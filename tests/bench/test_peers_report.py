@@ -1,7 +1,11 @@
 """What the comparison with peers concludes from its samples. No servers here."""
 
+from dataclasses import replace
+
+import pytest
+
 from bench.peers.plots import plot
-from bench.peers.report import conditions, judge, markdown
+from bench.peers.report import conditions, earlier, judge, markdown, write
 from bench.peers.rows import BY_KEY, ROWS
 from bench.peers.trials import Cell, Results, Trial
 from bench.peers.works import Sizes
@@ -92,3 +96,28 @@ def test_every_row_has_a_name_of_its_own_and_can_be_shown():
     shown = [(row.work, row.unit, {"rengafs": 1.0, "rclone": 2.0}) for row in ROWS]
 
     assert plot("here", shown).count("<rect") == 2 * len(ROWS) + 1
+
+
+def test_what_is_measured_in_parts_stands_in_one_table(tmp_path):
+    for number, instead in ((1.0, False), (3.0, False), (10.0, False)):
+        about = conditions([], {}, SIZES)
+        before = earlier(tmp_path, about)
+        now = Results()
+        now.cell("rename", "rengafs", "here").samples.append(number)
+        before.add(now, instead=instead)
+        about.ended()
+        write(tmp_path, about, before, publish=False)
+    about = conditions([], {}, SIZES)
+    found = earlier(tmp_path, about)
+    assert found.cell("rename", "rengafs", "here").samples == [1.0, 3.0, 10.0]
+    assert about.runs == 4
+    anew = Results()
+    anew.cell("rename", "rengafs", "here").samples.append(7.0)
+    found.add(anew, instead=True)
+    assert found.cell("rename", "rengafs", "here").samples == [7.0]
+
+
+def test_parts_of_other_sizes_are_not_put_together(tmp_path):
+    write(tmp_path, conditions([], {}, SIZES), Results(), publish=False)
+    with pytest.raises(ValueError, match="other sizes"):
+        earlier(tmp_path, conditions([], {}, replace(SIZES, big=2)))

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 PROGRAM = [sys.executable, "-P", "-m", "rengafs"]
-COMMAND_SECONDS = 120.0
-CONDITION_SECONDS = 30.0
+COMMAND_SECONDS = 300.0
+CONDITION_SECONDS = 240.0
 
 
 class Home:

@@ -40,7 +40,7 @@ class User:
         return address, token
 
     def leave(self):
-        self.process.communicate(timeout=60)
+        self.process.communicate(timeout=240)
         return self.process.returncode
 
 

@@ -241,7 +241,7 @@ def test_the_examples_of_the_guide_work(home, bucket, tmp_path):
             env=environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=240,
             check=False,
         )
         assert done.returncode == 0, f"{example}: {done.stdout}{done.stderr}"

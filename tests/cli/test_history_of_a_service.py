@@ -142,7 +142,7 @@ def test_import_puts_a_url_into_a_path_of_a_service(home):
         assert [entry["what"] for entry in entries] == ["saved", "made"]
     finally:
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=240)
 
 
 def test_what_is_not_there_is_one_line_on_a_service_too(home, remote, refused):

@@ -16,7 +16,7 @@ from rengafs.client.access.devicelogin import log_in, refresh
 from rengafs.client.access.settings import add_endpoint, read_settings
 from rengafs.protocol.errors import NotAuthenticated
 
-CONDITION_SECONDS = 30.0
+CONDITION_SECONDS = 240.0
 
 
 def login_with(home, token, *arguments):
@@ -26,7 +26,7 @@ def login_with(home, token, *arguments):
         input=token,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
 
@@ -95,7 +95,7 @@ def test_at_a_terminal_one_agrees_to_a_code(home):
                 stdin=end,
                 capture_output=True,
                 text=True,
-                timeout=60,
+                timeout=240,
                 check=False,
             )
             os.close(end)

@@ -16,7 +16,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 pytestmark = pytest.mark.fuse
-SECONDS = 30.0
+SECONDS = 240.0
 
 
 def free_port():

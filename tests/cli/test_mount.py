@@ -172,7 +172,7 @@ def test_a_mount_in_the_foreground_ends_on_ctrl_c(home, until):
         until(home.mounts, "mounted")
     finally:
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=240)
 
     assert process.returncode == 0, (out, err)
     assert home.leftovers() == []

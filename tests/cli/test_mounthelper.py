@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.automounts import AUTOFS, automount
 
 from rengafs.cli.mounthelper import mount_arguments, unmount_arguments
 from rengafs.protocol.errors import SetupError
@@ -15,19 +16,24 @@ BINARIES = Path(sys.executable).parent
 @pytest.mark.parametrize(
     ("said", "told"),
     [
-        ("rengafs /m", "mount --endpoint embedded -- /m"),
-        ("institute /m -o ro", "mount --endpoint institute --read-only -- /m"),
+        ("rengafs /m", "mount --endpoint embedded --source rengafs -- /m"),
+        ("institute /m -o ro", "mount --endpoint institute --source institute --read-only -- /m"),
         (
             "https://x /m -o rw,_netdev,x-systemd.automount,allow_other,token-file=/t,noatime",
-            "mount --endpoint https://x --allow-other --token-file /t -- /m",
+            "mount --endpoint https://x --source https://x --allow-other --token-file /t -- /m",
         ),
-        ("-sn https://x -o uid=5 -o gid=6 /m", "mount --endpoint https://x --uid 5 --gid 6 -- /m"),
-        ("none /m -v -t rengafs -ocache_size=1G", None),
+        (
+            "-sn https://x -o uid=5 -o gid=6 /m",
+            "mount --endpoint https://x --source https://x --uid 5 --gid 6 -- /m",
+        ),
+        (
+            "none /m -v -t rengafs -ocache_size=1G",
+            "mount --endpoint embedded --source none --cache-size 1G -- /m",
+        ),
     ],
 )
 def test_options_of_mount_become_those_of_rengafs(said, told):
-    expected = told or "mount --endpoint embedded --cache-size 1G -- /m"
-    assert mount_arguments(said.split()) == expected.split()
+    assert mount_arguments(said.split()) == told.split()
 
 
 def test_a_mount_that_is_only_pretended_does_nothing():
@@ -101,15 +107,18 @@ def test_a_line_of_fstab_mounts_once_however_often_it_is_asked_for(home, served)
     (home.root / "fstab").write_text(
         f"{address} {home.mountpoint} rengafs "
         f"_netdev,x-systemd.automount,token-file={home.root}/token 0 0\n"
+        f"rengafs {home.root}/own rengafs defaults 0 0\n"
     )
+    (home.root / "own").mkdir()
 
     done = with_helpers(
         home,
-        "mount -a -T fstab && mount -a -T fstab && grep -c rengafs /proc/mounts\n"
-        "findmnt -n -o SOURCE,FSTYPE buckets; umount buckets\n",
+        "mount -a -T fstab && mount -a -T fstab && grep -c $PWD.*rengafs /proc/mounts\n"
+        "findmnt -n -o SOURCE,FSTYPE buckets; umount buckets; umount own\n",
     )
 
     assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-2:][0] == "2"
     assert f"{address} fuse.rengafs" in " ".join(done.stdout.split())
     assert home.mounts() == []
 
@@ -122,4 +131,31 @@ def test_a_mount_that_fails_says_why_on_one_line_with_mounts_own_code(home):
     assert done.stderr == (
         f"rengafs: {home.root}/missing does not exist; make it first: "
         f"mkdir -p {home.root}/missing\n"
+    )
+
+
+@pytest.mark.fuse
+@pytest.mark.skipif(not AUTOFS, reason="this kernel has no autofs")
+def test_an_automount_mounts_when_it_is_first_touched(home):
+    """Until it is mounted, all but the group that mounts it wait, as with systemd."""
+    with automount(home.mountpoint) as point:
+        touch = subprocess.Popen(["mkdir", home.mountpoint / "data"], start_new_session=True)
+        with point.touched():
+            done = helper(home, "mount.rengafs", "rengafs", home.mountpoint)
+            assert done.returncode == 0, done.stderr + home.log("mount")
+        assert touch.wait(120) == 0
+        done = helper(home, "umount.fuse.rengafs", home.mountpoint)
+        assert done.returncode == 0, done.stderr
+    assert home.leftovers() == []
+
+
+def helper(home, name, *arguments):
+    return subprocess.run(
+        [BINARIES / name, *arguments],
+        env=home.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
     )

@@ -28,7 +28,7 @@ def test_systemd_is_told(tmp_path, name):
     address = name.replace("@", "\0") if name.startswith("@") else str(tmp_path / name)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(address)
-        systemd.settimeout(10)
+        systemd.settimeout(240)
 
         Notifier(None, {"NOTIFY_SOCKET": address.replace("\0", "@")}).ready("x")
 

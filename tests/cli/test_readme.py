@@ -23,7 +23,7 @@ def test_the_example_in_python_runs_against_a_service(home, served):
         env={**home.environment, "RENGA_ENDPOINT": address, "RENGA_ACCESS_TOKEN": token},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
 
@@ -53,7 +53,7 @@ def test_make_mount_prints_five_lines_that_work_and_make_unmount_leaves_nothing(
     assert len(lines) == 5
 
     tried = subprocess.run(
-        ["sh", "-ec", "\n".join(lines)], capture_output=True, text=True, timeout=60, check=False
+        ["sh", "-ec", "\n".join(lines)], capture_output=True, text=True, timeout=240, check=False
     )
     unmounted = make("unmount")
 
@@ -65,6 +65,7 @@ def test_make_mount_prints_five_lines_that_work_and_make_unmount_leaves_nothing(
 
 
 PAGES = [ROOT / "README.md", ROOT / "rengafs/cli/RECIPES.md"]
+SERVICE = ("service/README.md", "service/ADMINISTRATION.md", "backends/README.md")
 SESSIONS = [
     session
     for page in PAGES
@@ -107,7 +108,7 @@ def _timeless(line: str) -> str:
 
 def commands_shown():
     """Every ``rengafs …`` that a page tells people to type, in a block or in a sentence."""
-    for page in (*PAGES, ROOT / "rengafs/service/README.md"):
+    for page in (*PAGES, *(ROOT / "rengafs" / page for page in SERVICE)):
         text = re.sub(r"```(toml|python|mermaid)\n.*?```", "", page.read_text(), flags=re.DOTALL)
         for line in re.findall(r"(?:^|`|[$|/(] *|bin/)(rengafs [a-z][^`\n]*)", text, re.MULTILINE):
             line = re.split(r" {2,}#| [|<>&] |\s*&& |[;]", line)[0]

@@ -81,7 +81,7 @@ def test_another_process_is_not_recorded(home, bucket):
     )
     with (home.root / "go").open("w"):
         (bucket / "other").read_text()
-    recorded.communicate(timeout=60)
+    recorded.communicate(timeout=240)
 
     files = json.loads((home.root / "l").read_text())["files"]
 

@@ -69,7 +69,7 @@ def test_it_listens_on_a_socket_for_its_user_alone_and_removes_it(home):
         mode = path.stat().st_mode & 0o777
     finally:
         process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=240)
 
     assert line == f"rengafs: serving at unix:{path}\n", err
     assert mode == 0o600
@@ -86,13 +86,13 @@ def test_beyond_this_machine_it_wants_to_be_told_that_this_is_meant(home, refuse
 def test_systemd_hears_that_it_is_ready(home):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(home.root / "notify"))
-        systemd.settimeout(60)
+        systemd.settimeout(240)
         home.environment["NOTIFY_SOCKET"] = str(home.root / "notify")
         process = home.start("serve", "--listen", "127.0.0.1:0", "--data", "served")
         try:
             heard = systemd.recv(100)
         finally:
             process.terminate()
-            process.communicate(timeout=60)
+            process.communicate(timeout=240)
 
     assert heard == b"READY=1"

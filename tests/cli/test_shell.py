@@ -111,7 +111,7 @@ def test_bash_itself_completes(home):
         env={**home.environment, "PATH": f"{BINARIES}:{os.environ['PATH']}"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
 
@@ -169,7 +169,7 @@ def test_every_manual_page_is_good_troff_and_tells_options_examples_and_exit_cod
         ["groff", "-Kutf8", "-man", "-Tutf8", "-ww", "-z", *map(str, sorted(tmp_path.iterdir()))],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")

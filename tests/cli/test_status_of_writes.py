@@ -64,7 +64,7 @@ def test_what_a_mount_left_is_listed_until_the_next_has_sent_it(home, behind, un
         until(lambda: "by the next mount" in home.log("mount"), "the mount has given up")
     finally:
         os.kill(service, signal.SIGCONT)
-    _, said = leaving.communicate(timeout=60)
+    _, said = leaving.communicate(timeout=240)
     assert leaving.returncode == 1
     assert "data/f" in said
     (left,) = json.loads(home.run("status", "--json").stdout)["left"]

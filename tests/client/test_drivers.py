@@ -146,7 +146,7 @@ def test_an_untrusted_certificate_is_told_at_once(carrier: Carrier, tmp_path: Pa
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
          "-nodes", "-keyout", key, "-out", certificate, "-subj", "/CN=localhost"],
-        check=True, capture_output=True, timeout=30,
+        check=True, capture_output=True, timeout=240,
     )  # fmt: skip
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)

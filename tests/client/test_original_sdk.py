@@ -27,7 +27,7 @@ def seen() -> dict[str, Any]:
         done = subprocess.run(
             [python, "-W", "ignore", SESSION, f"{web.address}/data", f"{other.address}/data"],
             env={"RENGA_ENDPOINT": service.address, "RENGA_ACCESS_TOKEN": service.token},
-            capture_output=True, text=True, timeout=60, check=False,
+            capture_output=True, text=True, timeout=240, check=False,
         )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)

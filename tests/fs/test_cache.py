@@ -52,6 +52,27 @@ async def test_a_block_comes_back_as_it_was_put(tmp_path):
     assert await cache.get(2**64 - 1, 2**40) is None
 
 
+async def test_many_versions_are_kept_in_one_turn(tmp_path):
+    cache = cache_at(tmp_path)
+    versions = [(number, os.urandom(number)) for number in range(300, 340)]
+
+    await cache.put_whole(versions)
+
+    assert all([await cache.get(number, 0) == data for number, data in versions])
+    assert len(block_files(tmp_path)) == 40
+
+
+async def test_of_many_versions_those_are_kept_for_which_there_is_room(disk):
+    (disk / "cache").mkdir()
+    cache = cache_at(disk / "cache", keep_free_bytes=1 << 20)
+
+    await cache.put_whole([(number, os.urandom(BLOCK_BYTES // 2)) for number in range(12)])
+
+    status = os.statvfs(disk)
+    assert status.f_bavail * status.f_frsize >= 1 << 20
+    assert len(block_files(disk / "cache")) > 0
+
+
 async def test_a_new_cache_finds_the_blocks_of_the_last_one(tmp_path):
     await cache_at(tmp_path).put(300, 0, b"kept")
 

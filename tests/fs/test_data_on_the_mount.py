@@ -88,7 +88,7 @@ def test_hdf5_refuses_a_writer_in_another_process_by_its_lock(bucket):
     another = [sys.executable, "-c", f"import h5py; h5py.File({str(file)!r}, 'r+').close()"]
     with h5py.File(file, "w") as out:
         out["x"] = 1
-        refused = subprocess.run(another, capture_output=True, text=True, timeout=60, check=False)
+        refused = subprocess.run(another, capture_output=True, text=True, timeout=240, check=False)
         assert refused.returncode
         assert "unable to lock file" in refused.stderr
-    subprocess.run(another, check=True, timeout=60)
+    subprocess.run(another, check=True, timeout=240)

@@ -28,7 +28,7 @@ def then(directory: Path, moment: str) -> Path:
 
 def run(*command: object) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [str(word) for word in command], capture_output=True, text=True, timeout=60, check=False
+        [str(word) for word in command], capture_output=True, text=True, timeout=240, check=False
     )
 
 

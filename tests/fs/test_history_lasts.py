@@ -140,7 +140,7 @@ def test_no_tool_falls_into_the_past(home: Home, tmp_path: Path) -> None:
         }
         for name, command in commands.items():
             done = subprocess.run(
-                [str(word) for word in command], capture_output=True, text=True, timeout=60
+                [str(word) for word in command], capture_output=True, text=True, timeout=240
             )
             assert done.returncode == 0, f"{name}: {done.stderr}"
             assert ".versions" not in done.stdout, name

@@ -30,7 +30,7 @@ from support.volumes import OnVolume, running_volume
 
 COUNTER = itertools.count()
 SECONDS = float(os.environ.get("RENGAFS_SECONDS", "35"))
-FEED_SECONDS = 20
+FEED_SECONDS = 120
 """For a change to show on the other mount. It takes a fraction of a second, if nothing is wrong."""
 NOREPLACE, EXCHANGE = 1, 2
 

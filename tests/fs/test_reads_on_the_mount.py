@@ -22,7 +22,7 @@ from rengafs.client import calls
 from rengafs.protocol.operations import Commit, MakeDirectory, MakeFile
 from rengafs.protocol.records import ROOT, Node
 
-SECONDS = 30
+SECONDS = 120
 MIB = 1 << 20
 
 

@@ -7,8 +7,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from support.scale import scaled
 
 ROOT = Path(__file__).parents[2]
+PACKED = scaled(["rengafs/fs", "pyproject.toml"], ["rengafs", "tests", "pyproject.toml"])
 GIT = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "safe.directory=*"]
 
 
@@ -22,11 +24,11 @@ def run(*command, cwd: Path | None = None) -> str:
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory) -> Path:
-    """A local repository of some hundred files, with a history."""
+    """A local repository of some directories of files, with a history."""
     path = tmp_path_factory.mktemp("origin")
     run(*GIT, "init", "-q", path)
     for number in range(3):
-        for index in range(60):
+        for index in range(scaled(20, 60)):
             file = path / f"dir{index % 7}" / f"file{index}.txt"
             file.parent.mkdir(exist_ok=True)
             file.write_text(f"{number} {index}\n" * (index + 1))
@@ -72,7 +74,7 @@ def test_git_keeps_a_second_worktree(bucket, repository):
 
 def test_a_source_tree_unpacks_as_it_was_packed(bucket, tmp_path):
     archive = tmp_path / "tree.tar"
-    run("tar", "-C", ROOT, "-cf", archive, "rengafs", "tests", "pyproject.toml")
+    run("tar", "-C", ROOT, "-cf", archive, "--exclude=__pycache__", *PACKED)
     run("tar", "-C", bucket, "-xf", archive)
     plain = tmp_path / "plain"
     plain.mkdir()
@@ -93,12 +95,12 @@ def test_rsync_moves_nothing_the_second_time(bucket, repository):
     run("diff", "-r", repository, target)
 
 
-def test_a_gibibyte_goes_in_and_out_unchanged(bucket, tmp_path):
+def test_a_large_file_goes_in_and_out_unchanged(bucket, tmp_path):
     source = tmp_path / "source"
     block = os.urandom(16 << 20)
     digest = hashlib.sha256()
     with source.open("wb") as out:
-        for index in range(64):
+        for index in range(scaled(16, 64)):
             piece = index.to_bytes(8, "big") + block[8:]
             digest.update(piece)
             out.write(piece)

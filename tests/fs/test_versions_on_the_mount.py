@@ -171,7 +171,7 @@ def test_real_vim_saves(bucket):
                 file,
             ],
             check=True,
-            timeout=60,
+            timeout=240,
             env={**os.environ, "TERM": "dumb"},
         )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.disks import resize, small_disk
-from support.writing import SECONDS, Away, eventually, report, saves, sync
+from support.writing import SECONDS, Away, eventually, report, saves, sync, synced
 
 
 @pytest.fixture
@@ -176,9 +176,10 @@ def test_writers_wait_at_the_bound(home):
             os.write(out, b"z" * 600_000)
             with pytest.raises(OSError, match=rf"Errno {errno.EIO}"):
                 os.close(out)
-        sync(path)
+        # The patience of a second may not do for a service that comes back on a busy machine.
+        eventually(lambda: synced(path))
         (path / "data" / "f").write_bytes(b"w" * 600_000)
-        sync(path)
+        eventually(lambda: synced(path))
         assert (path / "data" / "f").read_bytes() == b"w" * 600_000
 
 

@@ -26,6 +26,6 @@ def http(service: RunningService) -> Iterator[httpx.Client]:
     transport = httpx.HTTPTransport(uds=service.endpoint.socket)
     headers = {"authorization": f"Bearer {service.token}"}
     with httpx.Client(
-        transport=transport, base_url="http://x", headers=headers, timeout=30
+        transport=transport, base_url="http://x", headers=headers, timeout=240
     ) as client:
         yield client

@@ -175,6 +175,30 @@ def test_many_reads_in_one_request_each_with_its_own_outcome(
     assert found[0][0].sha256 == one.sha256
 
 
+def test_of_many_reads_those_of_damaged_blobs_fail_and_no_others(talk: Talk) -> None:
+    bucket = talk.bucket()
+    contents = [os.urandom(1000) for _ in range(200)]
+    versions, blobs = [], []
+    for number, data in enumerate(contents):
+        before = blobs_of(talk)
+        versions.append(talk.save(talk.file(bucket, str(number)), data))
+        blobs.append((blobs_of(talk) - before).pop())
+    for blob, spoil in ((blobs[3], b"x"), (blobs[70], b""), (blobs[199], None)):
+        blob.chmod(0o600)
+        if spoil is None:
+            blob.unlink()
+        else:
+            blob.write_bytes(spoil + blob.read_bytes()[1:])
+
+    found = talk.run(calls.read_many([Read(version=version.id) for version in versions]))
+
+    failed = [number for number, (result, _) in enumerate(found) if result.problem]
+    assert failed == [3, 70, 199]
+    assert all(
+        data == contents[number] for number, (_, data) in enumerate(found) if number not in failed
+    )
+
+
 def test_reads_are_bounded_together(talk: Talk, http: httpx.Client) -> None:
     version = talk.save(talk.file(talk.bucket(), "f"), bytes(20 << 20))
 

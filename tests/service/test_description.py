@@ -153,7 +153,7 @@ def test_every_answer_is_as_described(case: Any, target: Target) -> None:
     token = target.grants.get(case.operation.definition.raw["operationId"], target.service.token)
     headers = {"authorization": f"Bearer {token}"}
     case.call_and_validate(
-        base_url=target.service.address, headers=headers, checks=CHECKS, timeout=30
+        base_url=target.service.address, headers=headers, checks=CHECKS, timeout=240
     )
 
 

@@ -101,13 +101,13 @@ def test_a_stop_ends_the_feeds_at_once(count: int) -> None:
         def follow() -> None:
             with following(talk, 0) as records:
                 next(records)
-                begun.wait(30)
+                begun.wait(120)
                 ended.append(len(list(records)))
 
         threads = [threading.Thread(target=follow) for _ in range(count)]
         for thread in threads:
             thread.start()
-        begun.wait(30)
+        begun.wait(120)
         assert service.stop() == 0
         for thread in threads:
             thread.join(30)

@@ -13,7 +13,7 @@ from rengafs.client import calls
 
 def plain(address: str) -> httpx.Client:
     transport = httpx.HTTPTransport(uds=address.removeprefix("unix:"))
-    return httpx.Client(transport=transport, base_url="http://x", timeout=30)
+    return httpx.Client(transport=transport, base_url="http://x", timeout=240)
 
 
 def test_it_is_ready_and_counts_requests_without_naming_anybody(talk: Talk) -> None:

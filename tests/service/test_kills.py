@@ -104,12 +104,12 @@ class Dying:
         assert service.strip().isdecimal(), "the service did not start"
         armed.touch()
         told = self._commit(file, content_of(fatal))
-        alive = told and not _is_gone(int(service))
-        if alive:
+        dead = _is_gone(int(service))
+        if not dead:  # also if it was only slow to answer
             with suppress(ProcessLookupError):
                 os.kill(int(service), signal.SIGKILL)
         assert self.process.stdout.readline() == "ended\n"
-        return told, alive
+        return told, told and not dead
 
     def _commit(self, file: int, payload: bytes) -> bool:
         driver = BlockingDriver(self.endpoint)
@@ -125,7 +125,7 @@ class Dying:
 
     def close(self) -> None:
         os.killpg(self.process.pid, signal.SIGKILL)  # with what it forked
-        self.process.communicate(timeout=10)
+        self.process.communicate(timeout=120)
 
 
 def _is_gone(process: int) -> bool:

@@ -147,7 +147,7 @@ def test_what_was_answered_survives_a_crash_and_the_rest_is_whole_or_absent(
         threads = [threading.Thread(target=save, args=(n,)) for n in range(4)]
         for thread in threads:
             thread.start()
-        assert enough.wait(60)
+        assert enough.wait(120)
         service.kill()
         for thread in threads:
             thread.join(60)
@@ -203,7 +203,7 @@ def test_an_embedded_service_leaves_after_its_last_user(short: Path) -> None:
             with pytest.raises(subprocess.TimeoutExpired):
                 service.process.wait(7)  # longer than it waits for its first user
             fcntl.flock(held, fcntl.LOCK_UN)
-            assert service.process.wait(20) == 0
+            assert service.process.wait(120) == 0
             assert not (short / "s").exists()
     finally:
         os.close(held)
@@ -220,7 +220,7 @@ def test_a_request_under_way_is_finished_before_the_end(short: Path) -> None:
         def payload() -> Iterator[bytes]:
             yield bytes(size // 2)
             half.set()
-            assert go_on.wait(30)
+            assert go_on.wait(120)
             yield bytes(size // 2)
 
         outcomes: list[object] = []
@@ -228,13 +228,13 @@ def test_a_request_under_way_is_finished_before_the_end(short: Path) -> None:
             target=lambda: outcomes.append(talk.run(calls.commit(commit, payload)))
         )
         thread.start()
-        assert half.wait(30)
+        assert half.wait(120)
         service.process.terminate()
         _wait_refused(service.address)
         go_on.set()
         thread.join(30)
 
-        assert service.process.wait(20) == 0
+        assert service.process.wait(120) == 0
         assert outcomes
 
 
@@ -253,7 +253,7 @@ def _wait_refused(address: str) -> None:
 def test_a_start_that_fails_prints_one_line(short: Path) -> None:
     (short / "file").touch()
     process = start(f"unix:{short / 's'}", short / "file", short / "log")
-    out, _ = process.communicate(timeout=30)
+    out, _ = process.communicate(timeout=240)
 
     assert process.returncode == 1
     assert out.startswith(b"SetupError: ")

@@ -165,7 +165,7 @@ def work(services: list[RunningService], directory: Node, since: int) -> list[Cl
                 listener.tree = client.tree
                 follower = guarded(lambda: listener.follow(since, lambda: end[0] if end else None))
                 client.work(until)
-                finished.wait(60)
+                finished.wait(120)
                 if number == 0:
                     end.append(talk.run(calls.service()).change)
                 follower.join(60)

@@ -188,7 +188,7 @@ def test_ids_of_others_and_of_nobody_are_alike(talk: Talk, bucket: Node) -> None
 def _raw(talk: Talk, token: str) -> httpx.Client:
     transport = httpx.HTTPTransport(uds=talk.service.endpoint.socket)
     headers = {"authorization": f"Bearer {token}"}
-    return httpx.Client(transport=transport, base_url="http://x", headers=headers, timeout=30)
+    return httpx.Client(transport=transport, base_url="http://x", headers=headers, timeout=240)
 
 
 def test_tokens_forged_and_expired_open_nothing(talk: Talk, bucket: Node) -> None:

@@ -45,7 +45,7 @@ def wait_for(what: Callable[[], bool]) -> None:
 def metric(service: RunningService, name: str) -> float:
     """Return the sum of a metric, as whichever worker tells it."""
     transport = httpx.HTTPTransport(uds=service.endpoint.socket)
-    with httpx.Client(transport=transport, base_url="http://x", timeout=30) as http:
+    with httpx.Client(transport=transport, base_url="http://x", timeout=240) as http:
         text = http.get("/metrics").text
     lines = [line for line in text.splitlines() if line.startswith(name)]
     return sum(float(line.rpartition(" ")[2]) for line in lines)
@@ -141,8 +141,8 @@ def test_a_stop_finishes_what_is_under_way_in_each(talk_of_two: Talk) -> None:
 
             def body():  # type: ignore[no-untyped-def]
                 yield b"a" * 100_000
-                begun.wait(30)
-                assert go_on.wait(30)
+                begun.wait(120)
+                assert go_on.wait(120)
                 yield b"b"
 
             saved.append(talk.run(calls.io_write(body(), token=token)).sha256.encode())
@@ -150,12 +150,12 @@ def test_a_stop_finishes_what_is_under_way_in_each(talk_of_two: Talk) -> None:
     threads = [threading.Thread(target=save, args=(number,)) for number in range(4)]
     for thread in threads:
         thread.start()
-    begun.wait(30)
+    begun.wait(120)
     service.process.terminate()
     go_on.set()
     for thread in threads:
         thread.join(30)
-    assert service.process.wait(30) == 0
+    assert service.process.wait(120) == 0
     assert len(saved) == 4
 
 
@@ -168,7 +168,7 @@ def talk_of_two():  # type: ignore[no-untyped-def]
 def test_what_keeps_all_from_starting_is_told_once(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     process = start("127.0.0.1:0", tmp_path / "file", tmp_path / "log", workers=WORKERS)
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=240)
 
     assert process.returncode == 1
     assert out.startswith(b"SetupError: ")

@@ -10,7 +10,7 @@ DAY_MS = 86_400_000
 def age(data: Path, days: float) -> None:
     """Put everything that a service's SQLite catalog remembers so many days back."""
     back = int(days * DAY_MS)
-    with closing(sqlite3.connect(data / "catalog.sqlite", timeout=30)) as connection, connection:
+    with closing(sqlite3.connect(data / "catalog.sqlite", timeout=240)) as connection, connection:
         for table, column in (
             ("changes", "at_ms"),
             ("versions", "created_ms"),

@@ -26,6 +26,8 @@ class Issuer:
     denied: bool = False
     seconds: float = 300
     """How long tokens are good for."""
+    promised: float | None = None
+    """How long they are said to be good for; None: the truth."""
     asked: list[str] = field(default_factory=list)
     _key: rsa.RSAPrivateKey = field(default_factory=lambda: rsa.generate_private_key(65537, 2048))
 
@@ -70,7 +72,8 @@ class Issuer:
             return 400, {"error": "access_denied", "error_description": "Ann said no"}
         if form["grant_type"] != "refresh_token" and len(self.asked) <= self.agreed_after:
             return 400, {"error": "authorization_pending"}
-        refresh = {"refresh_token": "again", "expires_in": self.seconds}
+        seconds = self.seconds if self.promised is None else self.promised
+        refresh = {"refresh_token": "again", "expires_in": seconds}
         return 200, {"access_token": self.token(), "token_type": "Bearer", **refresh}
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 COMMAND = [sys.executable, "-m", "rengafs"]
-SECONDS = 60
+SECONDS = 300
 
 
 def clean_environment(home: Path) -> dict[str, str]:

@@ -86,10 +86,10 @@ def passthrough(source: Path, mountpoint: Path) -> Iterator[Path]:
     finally:
         subprocess.run(["fusermount3", "-u", str(mountpoint)], check=False)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(10)
+            process.wait(120)
         if process.poll() is None:
             process.kill()
-            process.wait(10)
+            process.wait(120)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,12 @@
 """What the stores' servers need: free ports, processes that end, answers that are waited for."""
 
+import fcntl
 import os
+import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -11,7 +14,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import platformdirs
+
 SECONDS = 120
+BUILD_SECONDS = 600
 
 
 def free_ports(count: int) -> list[int]:
@@ -21,6 +27,38 @@ def free_ports(count: int) -> list[int]:
     for sock in sockets:
         sock.close()
     return ports
+
+
+def python_with(name: str, packages: Sequence[str]) -> Path:
+    """Return the Python of a virtual environment with *packages*.
+
+    It is built by the first who asks, and kept in the user's cache.
+    """
+    python = f"py{sys.version_info[0]}.{sys.version_info[1]}"
+    kept = Path(platformdirs.user_cache_dir("rengafs-tests")) / f"{name}-{python}"
+    kept.mkdir(parents=True, exist_ok=True)
+    venv, ready = kept / "venv", kept / "ready"
+    with (kept / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not ready.exists():
+            shutil.rmtree(venv, ignore_errors=True)
+            _build([sys.executable, "-m", "venv", "--without-pip", venv], name)
+            pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python"]
+            _build([*pip, venv / "bin" / "python", "install", "-q", *packages], name)
+            ready.touch()
+    return venv / "bin" / "python"
+
+
+def _build(command: Sequence[object], name: str) -> None:
+    done = subprocess.run(
+        [str(word) for word in command],
+        capture_output=True,
+        text=True,
+        timeout=BUILD_SECONDS,
+        check=False,
+    )
+    if done.returncode:
+        raise AssertionError(f"{name} can't be installed: {done.stdout}{done.stderr}")
 
 
 class Processes:
@@ -67,11 +105,11 @@ class Processes:
                 os.killpg(process.pid, signal.SIGTERM)
         for _, process in reversed(self._running):
             try:
-                process.wait(10)
+                process.wait(120)
             except subprocess.TimeoutExpired:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
-                process.wait(10)
+                process.wait(120)
         self._running.clear()
 
 

@@ -64,13 +64,13 @@ class RunningService:
     def kill(self) -> None:
         """End the process as a power cut would."""
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(120)
 
     def stop(self) -> int:
         """End the process politely; return its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(20)
+        return self.process.wait(120)
 
 
 @contextmanager
@@ -135,10 +135,10 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
         if process.poll() is None:
             process.terminate()
             try:
-                process.wait(15)
+                process.wait(120)
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.wait(10)
+                process.wait(120)
     finally:
         if process.stdout is not None:
             process.stdout.close()

@@ -6,24 +6,22 @@ once and kept in the user's cache.
 """
 
 import base64
-import fcntl
 import getpass
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
-from support.servers import Processes, answers, free_ports
+from support.keystone import Keystone
+from support.servers import Processes, answers, free_ports, python_with
 
 VERSION = "2.38.3"
 WANTED = (f"swift=={VERSION}", "python-swiftclient")
-BUILD_SECONDS = 600
+WITH_KEYSTONE = (f"swift=={VERSION}", "keystonemiddleware==13.0.1")
 SERVERS = ("object", "container", "account", "proxy")
 
 # Each child runs just what swift-NAME-server runs. One import of swift serves all four.
@@ -137,6 +135,22 @@ allow_object_versioning = true
 }
 
 
+AUTHTOKEN = """\
+paste.filter_factory = keystonemiddleware.auth_token:filter_factory
+www_authenticate_uri = {keystone.url}
+auth_url = {keystone.url}
+auth_type = password
+project_domain_id = default
+user_domain_id = default
+project_name = service
+username = swift
+password = {keystone.key}
+delay_auth_decision = true
+# Else a token that ended is good for some minutes more.
+token_cache_time = -1
+"""
+
+
 @dataclass(frozen=True)
 class Swift:
     """Where it answers, and who may."""
@@ -153,9 +167,13 @@ class Swift:
         return f"{self.url}/auth/v1.0"
 
 
+def _python() -> Path:
+    return python_with(f"swift-and-client-{VERSION}", WANTED)
+
+
 def swift_command(server: Swift, *arguments: object) -> str:
     """Run Swift's own command-line client; return what it prints."""
-    program = _environment() / "bin" / "swift"
+    program = _python().with_name("swift")
     access = ["-A", server.auth_url, "-U", server.user, "-K", server.key]
     done = subprocess.run(
         [str(word) for word in (program, *access, *arguments)],
@@ -169,17 +187,25 @@ def swift_command(server: Swift, *arguments: object) -> str:
 
 
 @contextmanager
-def running_swift(*, memcached: bool = False) -> Iterator[Swift]:
-    """Give a server, and end it. With *memcached*, as in production, small requests cost half."""
-    python = _environment() / "bin" / "python"
+def running_swift(
+    *, memcached: bool = False, keystone: Keystone | None = None, port: int = 0
+) -> Iterator[Swift]:
+    """Give a server, and end it.
+
+    :param memcached: as in production: small requests cost half.
+    :param keystone: who tells whose a token is, in place of Swift itself. *port* is then the
+        one that its catalog tells.
+    """
+    python = python_with(f"swift-with-keystone-{VERSION}", WITH_KEYSTONE) if keystone else _python()
     home = Path(tempfile.mkdtemp(prefix="rengafs-swift-"))
     logs = home / "logs"
     processes = Processes(logs)
     try:
         logs.mkdir()
         ports = free_ports(4)
+        ports[-1] = port or ports[-1]
         cache = free_ports(1)[0] if memcached else 0
-        _configure(home, dict(zip(SERVERS, ports, strict=True)), cache)
+        _configure(home, dict(zip(SERVERS, ports, strict=True)), cache, keystone)
         launch = home / "launch.py"
         launch.write_text(LAUNCH)
         environment = {"PATH": "/usr/bin:/bin", "HOME": str(home)}
@@ -206,38 +232,13 @@ def running_swift(*, memcached: bool = False) -> Iterator[Swift]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _environment() -> Path:
-    """Return the virtual environment that Swift is in; built by the first who asks."""
-    python = f"py{sys.version_info[0]}.{sys.version_info[1]}"
-    kept = Path(platformdirs.user_cache_dir("rengafs-tests")) / f"swift-{VERSION}-{python}-cli"
-    kept.mkdir(parents=True, exist_ok=True)
-    venv, ready = kept / "venv", kept / "ready"
-    with (kept / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not ready.exists():
-            shutil.rmtree(venv, ignore_errors=True)
-            _run([sys.executable, "-m", "venv", "--without-pip", venv])
-            pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python"]
-            _run([*pip, venv / "bin" / "python", "install", "-q", *WANTED])
-            ready.touch()
-    return venv
-
-
-def _run(command: list[object]) -> None:
-    done = subprocess.run(
-        [str(word) for word in command],
-        capture_output=True,
-        text=True,
-        timeout=BUILD_SECONDS,
-        check=False,
-    )
-    if done.returncode:
-        raise AssertionError(f"Swift can't be installed: {done.stdout}{done.stderr}")
-
-
-def _configure(home: Path, ports: dict[str, int], cache: int) -> None:
+def _configure(home: Path, ports: dict[str, int], cache: int, keystone: Keystone | None) -> None:
     more = {**MORE, "cache": f"memcache_servers = 127.0.0.1:{cache}\n"}
     filters = FILTERS if cache else FILTERS.replace(" cache ", " ")
+    if keystone is not None:
+        filters = filters.replace("s3api tempauth", "authtoken keystoneauth")
+        more["keystoneauth"] = "operator_roles = admin, member\n"
+        more["authtoken"] = AUTHTOKEN.format(keystone=keystone)
     devices = home / "devices"
     (devices / "d1").mkdir(parents=True)
     (home / "swift.conf").write_text(
@@ -251,7 +252,9 @@ def _configure(home: Path, ports: dict[str, int], cache: int) -> None:
             key = base64.urlsafe_b64encode(os.urandom(32)).decode()
             for word in filters.split():
                 kind = "memcache" if word == "cache" else word
-                text += f"[filter:{word}]\nuse = egg:swift#{kind}\n"
+                text += f"[filter:{word}]\n"
+                if word != "authtoken":
+                    text += f"use = egg:swift#{kind}\n"
                 text += more.get(word, "").format(key=key)
         else:
             text += STORAGE.format(name=name)

@@ -36,7 +36,7 @@ from rengafs.protocol.records import ROOT
 NOREPLACE, EXCHANGE = 1, 2
 CALLER = Caller(0, 0)
 MOST_LINKS = 40
-START_SECONDS = 30
+START_SECONDS = 120
 
 
 class NoKernel:

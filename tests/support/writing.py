@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-SECONDS = 60
+SECONDS = 240
 
 _WRITER = """
 import hashlib, os, random, sys
@@ -53,6 +53,15 @@ def sync(path):
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def synced(path):
+    """Tell whether ``sync PATH`` went well."""
+    try:
+        sync(path)
+    except OSError:
+        return False
+    return True
 
 
 def report(mount):

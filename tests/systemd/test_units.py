@@ -51,7 +51,7 @@ def analyze(*arguments, user=False):
             env={**os.environ, "XDG_RUNTIME_DIR": runtime, "HOME": runtime},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=240,
             check=False,
         )
 

@@ -3,6 +3,7 @@
     .rengafs-blobs     the mark: this directory is rengafs', and of which catalog
     tmp/KEY            being written
     ab/KEY             a blob; ``ab`` are the first digits of its key
+    laid/KEY/          a blob laid over another one, until it is drawn out: see `laid`
 
 A blob is written as a temporary, synced, renamed, and its directory is synced: so it is
 whole or absent after a crash. The 256 directories are made once, not on demand: each new
@@ -11,10 +12,18 @@ one would cost further syncs, and a commit is mostly syncs.
 
 import errno
 import os
+import shutil
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Iterator,
+    Sequence,
+)
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -23,14 +32,20 @@ import anyio
 import anyio.to_thread
 
 from rengafs.backends.base import PIECE_BYTES, Backend, Composition, Listed, Space, Stored
-from rengafs.backends.local.drawing import Drawing
+from rengafs.backends.local.drawing import Drawing, can_share
+from rengafs.backends.local.laid import DATA, Laid, clear
+from rengafs.backends.local.laying import Laying, is_small_edit
 from rengafs.protocol.errors import Corrupt, NoSpace, SetupError, TooLarge, Unavailable
 
 MARK = ".rengafs-blobs"
+TEMPORARY, LAID = "tmp", "laid"
+THICK_BYTES = 64 << 20
+MOST_OVER = 50_000
 THREADS = 8
 """Blocking calls at a time. A disk gains nothing from more."""
 
 T = TypeVar("T")
+_END = object()
 
 
 class LocalBackend(Backend):
@@ -40,6 +55,8 @@ class LocalBackend(Backend):
         self.name = name
         self._directory = directory
         self._limiter = anyio.CapacityLimiter(THREADS)
+        self._shares: bool | None = None
+        """Whether the file system can share blocks; None: it was not tried yet."""
 
     async def put(self, stream: AsyncIterable[bytes]) -> Stored:
         """Store a stream."""
@@ -47,32 +64,58 @@ class LocalBackend(Backend):
 
     async def compose(self, plan: Composition, payload: AsyncIterable[bytes]) -> Stored:
         """Store what *plan* says; the base is shared with, or copied inside, the file system."""
-        base = None if plan.base is None else self._path(plan.base)
+        if plan.base is None:
+            return await self._store(lambda path: Drawing.over(path, plan, None), payload)
+        if is_small_edit(plan) and not await self._can_share():
+            file, laid = self._path(plan.base), self._laid(plan.base)
+            if await self._in_thread(lambda: _is_thick(laid)):
+                await self.draw_out(plan.base)
+            return await self._store(
+                lambda path: Laying(path, plan, file, laid), payload, self._laid
+            )
+        base = await self._file_for(plan.base)
         return await self._store(lambda path: Drawing.over(path, plan, base), payload)
 
     async def _store(
-        self, begin: Callable[[Path], Drawing], stream: AsyncIterable[bytes]
+        self,
+        begin: Callable[[Path], Drawing],
+        stream: AsyncIterable[bytes],
+        place: Callable[[str], Path] | None = None,
     ) -> Stored:
         key = uuid.uuid4().hex
-        drawing = begin(self._directory / "tmp" / key)
+        drawing = begin(self._directory / TEMPORARY / key)
+        path = (place or self._path)(key)
         try:
             async for pieces in _gathered(stream):
                 # The last pieces wait for `finish`: a small blob is one turn of a thread.
                 if drawing.waiting:
                     await self._in_thread(drawing.flush)
                 drawing.waiting = pieces
-            return await self._in_thread(lambda: drawing.finish(key, self._path(key)))
+            return await self._in_thread(lambda: drawing.finish(key, path))
         finally:
             if not drawing.finished:
                 with anyio.CancelScope(shield=True):
                     await self._in_thread(drawing.abandon)
 
+    async def _can_share(self) -> bool:
+        if self._shares is None:
+            directory = self._directory / TEMPORARY
+            self._shares = await self._in_thread(lambda: can_share(directory))
+        return self._shares
+
+    async def _file_for(self, key: str) -> Path:
+        """Return the file of a blob, drawn out if need be."""
+        path = self._path(key)
+        if not await self._in_thread(path.exists):
+            await self.draw_out(key)
+        return path
+
     async def read(
         self, key: str, start: int, stop: int, *, size: int
     ) -> AsyncGenerator[bytes, None]:
         """Yield a part of a blob."""
-        path = self._path(key)
-        file, piece = await self._in_thread(lambda: _open_and_read(path, size, start, stop))
+        path, laid = self._path(key), self._laid(key)
+        file, piece = await self._in_thread(lambda: _open_and_read(path, laid, size, start, stop))
         try:
             while True:
                 yield piece
@@ -81,15 +124,36 @@ class LocalBackend(Backend):
                     return
                 piece = await self._in_thread(partial(_read, file, path, start, stop))
         finally:
-            os.close(file)
+            _close(file)
 
     async def delete(self, key: str) -> None:
         """Remove a blob, if it is there."""
-        path = self._path(key)
-        await self._in_thread(lambda: path.unlink(missing_ok=True))
+        path, laid = self._path(key), self._laid(key)
+        gone = self._directory / TEMPORARY / f"{key}.gone"
+        await self._in_thread(lambda: _delete(path, laid, gone))
+
+    async def waiting(self, older_than_seconds: float) -> Sequence[str]:
+        """Return the keys of laid blobs."""
+        before = time.time() - older_than_seconds
+        return await self._in_thread(lambda: _waiting(self._directory / LAID, before))
+
+    async def draw_out(self, key: str) -> None:
+        """Give a laid blob a file of its own."""
+        path, directory = self._path(key), self._laid(key)
+        laid = await self._in_thread(lambda: _to_draw(directory))
+        if laid is None:
+            return
+        try:
+            steps = laid.draw_out(path)
+            while await self._in_thread(lambda: next(steps, _END)) is not _END:
+                pass
+        finally:
+            laid.close()
 
     async def list(self) -> AsyncIterator[Listed]:
         """Yield all blobs."""
+        for blob in await self._in_thread(partial(_listed_laid, self._directory / LAID)):
+            yield blob
         for prefix in _prefixes():
             for blob in await self._in_thread(partial(_listed, self._directory / prefix)):
                 yield blob
@@ -102,7 +166,7 @@ class LocalBackend(Backend):
     async def sweep_temporaries(self, older_than_seconds: float) -> int:
         """Remove old temporaries."""
         before = time.time() - older_than_seconds
-        return await self._in_thread(lambda: _sweep(self._directory / "tmp", before))
+        return await self._in_thread(lambda: _sweep(self._directory / TEMPORARY, before))
 
     def file_of(self, key: str) -> Path:
         """Return the file that is a blob."""
@@ -110,6 +174,9 @@ class LocalBackend(Backend):
 
     def _path(self, key: str) -> Path:
         return self._directory / key[:2] / key
+
+    def _laid(self, key: str) -> Path:
+        return self._directory / LAID / key
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
         def translated() -> T:
@@ -138,7 +205,7 @@ def open_local(directory: Path, *, owner: str, name: str = "local") -> LocalBack
             draft = directory.with_name(f".{uuid.uuid4().hex}")
             draft.write_text(f"{owner}\n")
             draft.replace(mark)
-        for name_of in ("tmp", *_prefixes()):
+        for name_of in (TEMPORARY, LAID, *_prefixes()):
             (directory / name_of).mkdir(exist_ok=True)
         return LocalBackend(directory, name)
     except OSError as error:
@@ -188,33 +255,99 @@ def _listed(directory: Path) -> list[Listed]:
     return found
 
 
-def _open_and_read(path: Path, size: int, start: int, stop: int) -> tuple[int, bytes]:
+def _listed_laid(directory: Path) -> list[Listed]:
+    found = []
+    for entry in os.scandir(directory):
+        with suppress(FileNotFoundError):  # drawn out just now
+            about = os.stat(f"{entry.path}/{DATA}")
+            found.append(Listed(entry.name, about.st_size, about.st_mtime))
+    return found
+
+
+def _waiting(directory: Path, before: float) -> list[str]:
+    found = []
+    for entry in os.scandir(directory):
+        with suppress(FileNotFoundError):
+            if entry.stat(follow_symlinks=False).st_mtime < before:
+                found.append(entry.name)
+    return found
+
+
+def _to_draw(directory: Path) -> Laid | None:
     try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return Laid.open(directory, to_draw=True)
     except FileNotFoundError:
-        raise Corrupt(f"the blob {path.name} is missing") from None
+        clear(directory)
+        return None
+
+
+def _is_thick(directory: Path) -> bool:
+    """Whether so much was written over a base by now that it should have a file of its own."""
     try:
-        found = os.fstat(file).st_size
+        laid = Laid.open(directory)
+    except FileNotFoundError:
+        return False
+    with closing(laid):
+        ranges = laid.about.over
+        return len(ranges) > MOST_OVER or sum(stop - start for start, stop in ranges) > THICK_BYTES
+
+
+def _open_and_read(
+    path: Path, laid: Path, size: int, start: int, stop: int
+) -> tuple[int | Laid, bytes]:
+    file = _open(path, laid)
+    try:
+        found = file.about.length if isinstance(file, Laid) else os.fstat(file).st_size
         if found != size:
             raise Corrupt(f"the blob {path.name} has {found} bytes; it was stored with {size}")
         return file, _read(file, path, start, stop)
     except BaseException:
-        os.close(file)
+        _close(file)
         raise
 
 
-def _read(file: int, path: Path, start: int, stop: int) -> bytes:
+def _open(path: Path, laid: Path) -> int | Laid:
+    for _ in range(2):  # it may be drawn out between the two looks
+        with suppress(FileNotFoundError):
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        with suppress(FileNotFoundError):
+            return Laid.open(laid)
+    raise Corrupt(f"the blob {path.name} is missing")
+
+
+def _close(file: int | Laid) -> None:
+    if isinstance(file, Laid):
+        file.close()
+    else:
+        os.close(file)
+
+
+def _read(file: int | Laid, path: Path, start: int, stop: int) -> bytes:
+    if isinstance(file, Laid):
+        return file.read(start, min(start + PIECE_BYTES, stop))
     piece = os.pread(file, min(PIECE_BYTES, stop - start), start)
     if not piece and stop > start:
         raise Corrupt(f"the blob {path.name} ended early")
     return piece
 
 
+def _delete(path: Path, laid: Path, gone: Path) -> None:
+    path.unlink(missing_ok=True)
+    with suppress(FileNotFoundError):
+        # Whole or not at all; and who draws it out in this moment finds nothing to rename.
+        laid.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+        path.unlink(missing_ok=True)
+
+
 def _sweep(directory: Path, before: float) -> int:
     gone = 0
     for entry in os.scandir(directory):
         if entry.stat().st_mtime < before:
-            os.unlink(entry.path)
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
+            else:
+                os.unlink(entry.path)
             gone += 1
     return gone
 

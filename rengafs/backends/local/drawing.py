@@ -6,12 +6,13 @@ All methods block; they are called in worker threads, never two at a time.
 import contextlib
 import errno
 import fcntl
-import hashlib
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from rengafs.backends.base import PIECE_BYTES, Composition, Stored
+from rengafs.backends.pieces import Hashes
 from rengafs.protocol.errors import BodyMismatch, Corrupt
 
 FICLONE = 0x40049409
@@ -29,7 +30,7 @@ class Drawing:
         self._plan = plan
         self._base = base
         self._file = -1
-        self._payload = hashlib.sha256()
+        self._payload = Hashes()
         self._received = 0
         self._targets = _targets(plan)
         self._room = 0
@@ -67,12 +68,12 @@ class Drawing:
         """Make the blob, durably. Raises `BodyMismatch`."""
         self.flush()
         self._check()
-        size, sha256 = self._received, self._payload.hexdigest()
+        size, hashes = self._received, self._payload
         if self._plan is not None:
             size = self._plan.length
             os.ftruncate(self._file, size)
             if self._received != size:
-                sha256 = _hash(self._file)
+                hashes = hash_file(self._file)
         # Blobs are immutable: nobody may write them, not even by mistake.
         os.fchmod(self._file, 0o440)
         os.fsync(self._file)
@@ -80,8 +81,8 @@ class Drawing:
         self._file = -1
         os.rename(self._path, path)
         self.finished = True
-        _sync_directory(path.parent)
-        return Stored(key, size, sha256)
+        sync_directory(path.parent)
+        return Stored(key, size, hashes.hexdigest(), hashes.pieces())
 
     def abandon(self) -> None:
         """Remove the temporary."""
@@ -144,34 +145,43 @@ def _take_base(base: Path, file: int, plan: Composition) -> None:
             raise Corrupt(
                 f"the blob {base.name} has {found} bytes; it was stored with {plan.base_size}"
             )
-        if not _reflink(source, file):
-            _copy(source, file, min(found, plan.length))
+        if not share(source, file):
+            for start, stop in data_ranges(source, min(found, plan.length)):
+                copy_range(source, file, start, stop)
     finally:
         os.close(source)
 
 
-def _reflink(source: int, file: int) -> bool:
+def can_share(directory: Path) -> bool:
+    """Whether files in *directory* can share blocks."""
+    with tempfile.TemporaryFile(dir=directory) as one, tempfile.TemporaryFile(dir=directory) as two:
+        one.write(b"x")
+        one.flush()
+        return share(one.fileno(), two.fileno())
+
+
+def share(source: int, file: int) -> bool:
+    """Have *file* share all blocks of *source*; False: this file system can't."""
     try:
         fcntl.ioctl(file, FICLONE, source)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
             raise
-        return False  # this file system can't
+        return False
     return True
 
 
-def _copy(source: int, file: int, stop: int) -> None:
-    for start, end in _data(source, stop):
-        while start < end:
-            copied = os.copy_file_range(source, file, end - start, start, start)
-            if not copied:
-                raise Corrupt("the base became shorter while it was copied")
-            start += copied
+def copy_range(source: int, file: int, start: int, stop: int) -> None:
+    """Copy bytes *start* to *stop* (excluded) to the same place."""
+    while start < stop:
+        copied = os.copy_file_range(source, file, stop - start, start, start)
+        if not copied:
+            raise Corrupt("the base became shorter while it was copied")
+        start += copied
 
 
-def _data(file: int, stop: int) -> Iterator[tuple[int, int]]:
-    """Yield the ranges of a file that are no holes, up to *stop*."""
-    start = 0
+def data_ranges(file: int, stop: int, start: int = 0) -> Iterator[tuple[int, int]]:
+    """Yield the ranges of a file that are no holes, between *start* and *stop*."""
     while start < stop:
         try:
             start = os.lseek(file, start, os.SEEK_DATA)
@@ -186,16 +196,18 @@ def _data(file: int, stop: int) -> Iterator[tuple[int, int]]:
         start = end
 
 
-def _hash(file: int) -> str:
-    digest = hashlib.sha256()
+def hash_file(file: int) -> Hashes:
+    """Return the hashes of all that is in a file."""
+    hashes = Hashes()
     offset = 0
-    while piece := os.pread(file, PIECE_BYTES, offset):
-        digest.update(piece)
-        offset += len(piece)
-    return digest.hexdigest()
+    while data := os.pread(file, PIECE_BYTES, offset):
+        hashes.update(data)
+        offset += len(data)
+    return hashes
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
+    """Have the names in a directory survive a power cut."""
     directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(directory)

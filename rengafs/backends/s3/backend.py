@@ -17,7 +17,7 @@ from aiobotocore.session import AioSession
 from rengafs.backends.base import HASHED_BYTES, PIECE_BYTES, Listed, Space
 from rengafs.backends.foreign import Found, is_foreign, parse
 from rengafs.backends.s3.errors import NoSuchBucket, NoSuchUpload, translated
-from rengafs.backends.s3.sending import Body, Sockets, unless_silent
+from rengafs.backends.sending import Body, Sockets, unless_silent
 from rengafs.backends.store import Bytes, Part, Store, Upload
 from rengafs.protocol.errors import BackendRefused, Corrupt, Unavailable
 
@@ -279,7 +279,7 @@ class S3Store(Store):
         client = await self._client(seconds)
         body = None
         if data is not None:
-            body = Body(b"".join(data.pieces))
+            body = Body(data.pieces)
             arguments |= {"Body": body, "ContentMD5": _md5(data)}
         # Twice: the library's bound for the answer, once all is sent, comes first.
         silence = 2 * (seconds or self._read_seconds)

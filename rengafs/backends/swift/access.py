@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-import httpx
+import msgspec
 
-from rengafs.backends.swift.errors import told, translated
+from rengafs.backends.swift.asking import Asker
+from rengafs.backends.swift.errors import told
 from rengafs.protocol.errors import BackendRefused
 
 RENEW_SECONDS = 60.0
@@ -32,7 +33,7 @@ class Login(ABC):
     """A way to get in."""
 
     @abstractmethod
-    async def enter(self, client: httpx.AsyncClient) -> Access:
+    async def enter(self, asker: Asker) -> Access:
         """Ask for a token. Raises `BackendRefused`, `Unavailable`."""
 
 
@@ -44,13 +45,12 @@ class AuthV1(Login):
     user: str
     key: str = field(repr=False)
 
-    async def enter(self, client: httpx.AsyncClient) -> Access:
+    async def enter(self, asker: Asker) -> Access:
         """Ask for a token."""
         headers = {"x-auth-user": self.user, "x-auth-key": self.key}
-        with translated("a token"):
-            answer = await client.get(self.url, headers=headers)
-        if not answer.is_success or "x-storage-url" not in answer.headers:
-            raise told("a token", answer.status_code, answer.text)
+        answer = await asker.ask("GET", self.url, headers=headers, what="a token")
+        if not answer.good or "x-storage-url" not in answer.headers:
+            raise told("a token", answer.status, answer.text)
         lasts = answer.headers.get("x-auth-token-expires", "")
         seconds = float(lasts) if lasts.isdecimal() else DEFAULT_SECONDS
         return Access(
@@ -76,12 +76,17 @@ class KeystoneV3(Login):
     region: str = ""
     interface: str = "public"
 
-    async def enter(self, client: httpx.AsyncClient) -> Access:
+    async def enter(self, asker: Asker) -> Access:
         """Ask for a token, and find the object store in its catalog."""
-        with translated("a token"):
-            answer = await client.post(f"{self.url.rstrip('/')}/auth/tokens", json=self._asked())
-        if not answer.is_success or "x-subject-token" not in answer.headers:
-            raise told("a token", answer.status_code, answer.text)
+        answer = await asker.ask(
+            "POST",
+            f"{self.url.rstrip('/')}/auth/tokens",
+            headers={"content-type": "application/json"},
+            body=msgspec.json.encode(self._asked()),
+            what="a token",
+        )
+        if not answer.good or "x-subject-token" not in answer.headers:
+            raise told("a token", answer.status, answer.text)
         try:
             token = answer.json()["token"]
             until = datetime.fromisoformat(token["expires_at"]).timestamp()
@@ -124,9 +129,9 @@ class KeystoneV3(Login):
 class Entrance:
     """The present access, asked for once and renewed when it ends or is refused."""
 
-    def __init__(self, login: Login, client: httpx.AsyncClient) -> None:
+    def __init__(self, login: Login, asker: Asker) -> None:
         self._login = login
-        self._client = client
+        self._asker = asker
         self._asking = asyncio.Lock()
         self._access: Access | None = None
 
@@ -135,5 +140,5 @@ class Entrance:
         async with self._asking:
             access = self._access
             if access is None or access is refused or access.until - RENEW_SECONDS < time.time():
-                access = self._access = await self._login.enter(self._client)
+                access = self._access = await self._login.enter(self._asker)
             return access

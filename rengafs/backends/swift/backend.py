@@ -17,22 +17,22 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-import httpx
 import msgspec
 
-from rengafs.backends.base import HASHED_BYTES, PIECE_BYTES, Listed, Space
+from rengafs.backends.base import HASHED_BYTES, Listed, Space
 from rengafs.backends.foreign import Found, is_foreign, parse
+from rengafs.backends.sending import Body
 from rengafs.backends.store import Bytes, Part, Store, Upload
 from rengafs.backends.swift.access import Access, Entrance, Login
+from rengafs.backends.swift.asking import Answer, Asker
 from rengafs.backends.swift.errors import told, translated
+from rengafs.backends.swift.legacy import archive_of, archived, woven
 from rengafs.backends.swift.manifests import Entry, cut, entries_of, grouped
 from rengafs.protocol.errors import BackendRefused, Corrupt, RengafsError, Unavailable
 
-CONNECT_SECONDS = 5.0
 READ_SECONDS = 20.0
 COPY_SECONDS = 120.0
 """Longest silence of the store while it copies, or looks at all segments of a manifest."""
-CONNECTIONS = 32
 PAGE = 10_000
 MAX_ENTRIES = 1000
 """Of a manifest, as Swift allows it by default; a longer one names others."""
@@ -59,13 +59,8 @@ class SwiftStore(Store):
         self._settings = settings
         self._container = settings.container
         self._segments = f"{settings.container}+segments"
-        self._client = httpx.AsyncClient(
-            timeout=httpx.Timeout(read_seconds, connect=CONNECT_SECONDS),
-            limits=httpx.Limits(max_connections=CONNECTIONS),
-            trust_env=False,
-            headers={"accept-encoding": "identity"},
-        )
-        self._entrance = Entrance(settings.login, self._client)
+        self._asker = Asker(read_seconds, COPY_SECONDS)
+        self._entrance = Entrance(settings.login, self._asker)
 
     async def put(self, key: str, data: Bytes) -> None:
         """Store a small object; the store compares its MD5."""
@@ -134,12 +129,12 @@ class SwiftStore(Store):
         headers = {"range": f"bytes={start}-{stop - 1}"}
         what = f"the blob {key}"
         async with self._streamed("GET", container, name, headers, query) as answer:
-            if answer.status_code not in (200, 206):
-                raise told(what, answer.status_code, await _reason(answer))
+            if answer.status not in (200, 206):
+                raise told(what, answer.status, await _reason(answer))
             _check(key, answer, size)
             at = start
             with translated(what):
-                async for piece in answer.aiter_bytes(PIECE_BYTES):
+                async for piece in answer.pieces():
                     yield piece
                     at += len(piece)
             if at != stop:
@@ -149,8 +144,8 @@ class SwiftStore(Store):
         """Ask for the object's size."""
         container, name, query = self._place(key)
         answer = await self._request("HEAD", container, name, params=query)
-        if not answer.is_success:
-            raise told(f"the blob {key}", answer.status_code, "")
+        if not answer.good:
+            raise told(f"the blob {key}", answer.status, "")
         _check(key, answer, size)
 
     async def delete(self, key: str) -> None:
@@ -165,11 +160,11 @@ class SwiftStore(Store):
     async def space(self) -> Space:
         """Return what the quotas of container and account leave."""
         answer = await self._request("HEAD", self._container)
-        if answer.status_code == 404:
+        if answer.status == 404:
             await self._make_container(self._container)
             answer = await self._request("HEAD", self._container)
-        if not answer.is_success:
-            raise told(f"the container {self._container}", answer.status_code, "")
+        if not answer.good:
+            raise told(f"the container {self._container}", answer.status, "")
         account = await self._request("HEAD", "")
         found = [
             _room(answer, "x-container-meta-quota-bytes", "x-container-bytes-used"),
@@ -210,15 +205,27 @@ class SwiftStore(Store):
     async def others(self, container: str) -> AsyncIterator[Found]:
         """Yield all versions of all objects of a container, by name."""
         answer = await self._request("HEAD", container)
-        if answer.status_code == 404:
+        if answer.status == 404:
             raise BackendRefused(f"the store has no container {container!r}")
         kept = answer.headers.get("x-versions-enabled", "").lower() == "true"
+        found = self._found(container, kept)
+        archive = archive_of(answer.headers)
+        async for item in woven(found, self._archived(archive)) if archive else found:
+            yield item
+
+    async def _found(self, container: str, kept: bool) -> AsyncIterator[Found]:
         async for item in self._listing(container, versions=kept):
             yield _found(item, kept)
 
+    async def _archived(self, container: str) -> AsyncIterator[Found]:
+        async for item in self._found(container, False):
+            old = archived(container, item)
+            if old is not None:
+                yield old
+
     async def aclose(self) -> None:
         """Close connections."""
-        await self._client.aclose()
+        await self._asker.aclose()
 
     # --- manifests --------------------------------------------------------------------
 
@@ -226,12 +233,12 @@ class SwiftStore(Store):
         """Return the segments of an object, those of nested manifests in their place."""
         query = {"multipart-manifest": "get", "format": "raw"}
         answer = await self._request("GET", container, name, params=query, read=True)
-        if not answer.is_success:
-            raise told(f"the blob {name}", answer.status_code, "")
+        if not answer.good:
+            raise told(f"the blob {name}", answer.status, "")
         if answer.headers.get("x-static-large-object", "").lower() != "true":
             return []
         found: list[Entry] = []
-        for entry in entries_of(answer.content):
+        for entry in entries_of(answer.body):
             path = entry.path.removeprefix("/").partition("/")
             if entry.nested and entry.whole:
                 found += await self._manifest(path[0], path[2])
@@ -261,10 +268,10 @@ class SwiftStore(Store):
     async def _nested_names(self, container: str, name: str) -> set[str]:
         query = {"multipart-manifest": "get", "format": "raw"}
         answer = await self._request("GET", container, name, params=query, read=True)
-        if not answer.is_success:
-            raise told(f"the blob {name}", answer.status_code, "")
+        if not answer.good:
+            raise told(f"the blob {name}", answer.status, "")
         names: set[str] = set()
-        for entry in entries_of(answer.content):
+        for entry in entries_of(answer.body):
             there, _, segment = entry.path.removeprefix("/").partition("/")
             names.add(segment)
             if entry.nested:
@@ -285,32 +292,32 @@ class SwiftStore(Store):
         body: Bytes | bytes,
         seconds: float | None = None,
         query: dict[str, str] | None = None,
-    ) -> httpx.Response:
+    ) -> Answer:
         """Carry out a PUT; make the container if it is not there yet."""
-        content = _pieces(body) if isinstance(body, Bytes) else (lambda: body)
+        content = Body(body.pieces) if isinstance(body, Bytes) else body
 
-        async def put() -> httpx.Response:
+        async def put() -> Answer:
             return await self._request(
                 "PUT", container, name, headers, content, query, seconds=seconds, read=True
             )
 
         answer = await put()
-        if answer.status_code == 404 and "x-copy-from" not in headers:
+        if answer.status == 404 and "x-copy-from" not in headers:
             await self._make_container(container)
             answer = await put()
-        if not answer.is_success:
-            raise told(f"the blob {name}", answer.status_code, answer.text)
+        if not answer.good:
+            raise told(f"the blob {name}", answer.status, answer.text)
         return answer
 
     async def _delete(self, container: str, name: str) -> None:
         answer = await self._request("DELETE", container, name)
-        if not answer.is_success and answer.status_code != 404:
-            raise told(f"the blob {name}", answer.status_code, "")
+        if not answer.good and answer.status != 404:
+            raise told(f"the blob {name}", answer.status, "")
 
     async def _make_container(self, container: str) -> None:
         answer = await self._request("PUT", container, headers={"content-length": "0"}, read=True)
-        if not answer.is_success:
-            raise told(f"the container {container}", answer.status_code, answer.text)
+        if not answer.good:
+            raise told(f"the container {container}", answer.status, answer.text)
 
     async def _listing(
         self, container: str, prefix: str = "", *, versions: bool = False
@@ -320,11 +327,11 @@ class SwiftStore(Store):
             query["versions"] = "true"
         while True:
             answer = await self._request("GET", container, params=query, read=True)
-            if answer.status_code == 404:
+            if answer.status == 404:
                 return  # nothing was stored yet
-            if not answer.is_success:
-                raise told(f"the container {container}", answer.status_code, answer.text)
-            items = answer.json() if answer.content else []
+            if not answer.good:
+                raise told(f"the container {container}", answer.status, answer.text)
+            items = answer.json() if answer.body else []
             for item in items:
                 yield item
             if not items:
@@ -339,19 +346,19 @@ class SwiftStore(Store):
         container: str,
         name: str = "",
         headers: dict[str, str] | None = None,
-        content: Any = None,
+        content: Body | bytes | None = None,
         params: dict[str, str] | None = None,
         *,
         seconds: float | None = None,
         read: bool = False,
-    ) -> httpx.Response:
+    ) -> Answer:
         """Carry out a request. The body of the answer is read only where it is wanted."""
         async with self._streamed(
             method, container, name, headers, params, content, seconds
         ) as answer:
-            if read or not answer.is_success:
+            if read or not answer.good:
                 with translated(f"{container}/{name}"):
-                    await answer.aread()
+                    await answer.read()
         return answer
 
     @asynccontextmanager
@@ -362,36 +369,28 @@ class SwiftStore(Store):
         name: str = "",
         headers: dict[str, str] | None = None,
         params: dict[str, str] | None = None,
-        content: Any = None,
+        content: Body | bytes | None = None,
         seconds: float | None = None,
-    ) -> AsyncIterator[httpx.Response]:
+    ) -> AsyncIterator[Answer]:
         """Send a request; with a new token, once, if ours is refused."""
         what = f"{container}/{name}"
         access: Access | None = None
         for last in (False, True):
             access = await self._entrance.access(refused=access)
-            timeout = self._client.timeout
-            if seconds is not None:
-                timeout = httpx.Timeout(seconds, connect=CONNECT_SECONDS)
             url = access.storage_url + (f"/{quote(container, safe='')}" if container else "")
-            request = self._client.build_request(
+            async with self._asker.asked(
                 method,
                 url + (f"/{quote(name)}" if name else ""),
-                params=params,
                 headers={**(headers or {}), "x-auth-token": access.token},
-                content=content() if content is not None else None,
-                timeout=timeout,
-            )
-            with translated(what):
-                answer = await self._client.send(request, stream=True)
-            if answer.status_code == 401 and not last:
-                await answer.aclose()
-                continue
-            try:
+                query=params,
+                body=content,
+                seconds=seconds,
+                what=what,
+            ) as answer:
+                if answer.status == 401 and not last:
+                    continue
                 yield answer
-            finally:
-                await answer.aclose()
-            return
+                return
 
     def _place(self, key: str) -> tuple[str, str, dict[str, str] | None]:
         if not is_foreign(key):
@@ -417,32 +416,16 @@ def _size(entry: dict[str, object]) -> int:
     return int(str(entry["size_bytes"]))
 
 
-def _pieces(body: Bytes) -> Any:
-    async def pieces() -> AsyncIterator[bytes]:
-        waiting: list[bytes] = []
-        size = 0
-        # Some large writes instead of many small ones: each costs the event loop a turn.
-        for piece in body.pieces:
-            waiting.append(piece)
-            size += len(piece)
-            if size >= PIECE_BYTES:
-                yield b"".join(waiting)
-                waiting, size = [], 0
-        if waiting:
-            yield b"".join(waiting)
-
-    return pieces
-
-
-async def _reason(answer: httpx.Response) -> str:
+async def _reason(answer: Answer) -> str:
     try:
         with translated("a reason"):
-            return (await answer.aread()).decode(errors="replace")
+            await answer.read()
     except RengafsError:
         return ""
+    return answer.text
 
 
-def _check(key: str, answer: httpx.Response, size: int) -> None:
+def _check(key: str, answer: Answer, size: int) -> None:
     told_size = answer.headers.get("content-range", "").rpartition("/")[2]
     found = int(told_size or answer.headers.get("content-length", "-1"))
     if found != size:
@@ -470,7 +453,7 @@ def _moment(text: str) -> float:
     return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
 
 
-def _room(answer: httpx.Response, quota: str, used: str) -> Space:
+def _room(answer: Answer, quota: str, used: str) -> Space:
     limit, taken = answer.headers.get(quota, ""), answer.headers.get(used, "0")
     if not limit.isdecimal():
         return Space()

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import httpx
+import aiohttp
 
 from rengafs.protocol.errors import (
     BackendRefused,
@@ -20,12 +20,12 @@ PASSING = frozenset({408, 409, 422, 429, 498, 499})
 
 @contextmanager
 def translated(what: str) -> Iterator[None]:
-    """Turn httpx's errors into ours. *what* names the object or the container."""
+    """Turn the HTTP library's errors into ours. *what* names the object or the container."""
     try:
         yield
-    except httpx.UnsupportedProtocol as error:
+    except aiohttp.InvalidURL as error:
         raise BackendRefused(f"{what} can't be asked for: {error}") from error
-    except (TimeoutError, httpx.HTTPError, httpx.StreamError, OSError) as error:
+    except (TimeoutError, aiohttp.ClientError, OSError) as error:
         text = str(error) or type(error).__name__
         raise Unavailable(f"the store did not answer about {what} ({text})") from error
 

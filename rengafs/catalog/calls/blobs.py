@@ -15,6 +15,11 @@ class Blobs(Transactions):
         with self._database.read() as connection:
             return stock.known_keys(connection, backend, keys)
 
+    def shown_keys(self, backend: str, keys: Sequence[str]) -> frozenset[str]:
+        """Return which of *keys* (some hundreds) hold a version that history shows."""
+        with self._database.read() as connection:
+            return stock.shown_keys(connection, backend, keys)
+
     def blobs(self, after: int, limit: int) -> list[stock.Known]:
         """Return a page of all blobs, by id."""
         with self._database.read() as connection:

@@ -8,9 +8,12 @@ from rengafs.catalog.applying import Applied, Staged
 from rengafs.catalog.calls.transactions import Transactions
 from rengafs.catalog.values import Actor, Base
 from rengafs.catalog.writer import Writer
+from rengafs.protocol.errors import RengafsError
 from rengafs.protocol.operations import Commit, Outcome
 
 RECEIPT_SWEEP_SECONDS = 3600
+SMALL_BYTES = 64 << 10
+"""A payload up to which it is cheaper to store it twice than to look first if it was."""
 
 
 class Changes(Transactions):
@@ -21,16 +24,22 @@ class Changes(Transactions):
     def prepare_commit(self, actor: Actor, operation: Commit) -> Base | Outcome:
         """Return what a commit is composed from; or what it came to when it was tried first.
 
+        Of a small one the catalog may not notice that here, but only when it is applied.
         Raises `NotFound`, `IsADirectory`, `BadRequest`, `QuotaExceeded`.
         """
         with self._database.read() as connection:
-            before = applying.find_receipt(connection, actor.user, operation.key)
-            if before is not None:
+            large = operation.payload > SMALL_BYTES
+            if large and (before := applying.find_receipt(connection, actor.user, operation.key)):
                 return before
-            membership.permit_operation(connection, actor, operation)
-            saving.refuse_too_much(connection, operation)
-            base = None if operation.whole else operation.base
-            return saving.find_base(connection, operation.node, base)
+            try:
+                membership.permit_operation(connection, actor, operation)
+                return saving.find_base(connection, operation)
+            except RengafsError:
+                # What was done once stays done, even if it is no longer allowed.
+                before = applying.find_receipt(connection, actor.user, operation.key)
+                if before is None:
+                    raise
+                return before
 
     def prepare_first_commit(self, actor: Actor, operation: Commit, parent: int) -> Base | Outcome:
         """Return the same for a file that is about to be made in the directory *parent*.

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import msgspec
 from sqlalchemy import Connection
 
 from rengafs.catalog import pruning, retaining, using
@@ -10,7 +11,14 @@ from rengafs.catalog.calls.transactions import Transactions
 from rengafs.catalog.lasting import full_path
 from rengafs.catalog.pruning import Doomed, Judge, Judged
 from rengafs.catalog.values import Actor, Blob
-from rengafs.protocol.keeping import Pruned, PrunedVersion, Retention, Usages
+from rengafs.protocol.keeping import (
+    Pruned,
+    PrunedVersion,
+    Retention,
+    SparedVersion,
+    Usages,
+    why_held,
+)
 
 PIECE = 2000
 """Versions that one transaction takes, about: others wait for it."""
@@ -31,6 +39,7 @@ class Prune:
     freed_bytes: int = 0
     held: int = 0
     listed: list[PrunedVersion] = field(default_factory=list)
+    spared: list[SparedVersion] = field(default_factory=list)
     freed: list[Blob] = field(default_factory=list)
 
     def take_freed(self) -> list[Blob]:
@@ -45,6 +54,15 @@ class Prune:
         for one in judged.doomed[: self.limit - len(self.listed)]:
             self.listed.append(_told(connection, one))
 
+    def tell_spared(self, connection: Connection, judged: Judged, now_ms: int) -> None:
+        """Note who needs the versions that only leases keep."""
+        some = judged.spared[: self.limit - len(self.spared)]
+        holders = retaining.holders_of(connection, [one.version for one in some], now_ms)
+        for one in some:
+            why = why_held(*holders[one.version]) if one.version in holders else "in use"
+            told = msgspec.structs.asdict(_told(connection, one))
+            self.spared.append(SparedVersion(**told, why=why))
+
     def report(self, *, dry_run: bool = False) -> Pruned:
         """Return what is answered."""
         return Pruned(
@@ -56,6 +74,7 @@ class Prune:
             held=self.held,
             dry_run=dry_run,
             listed=self.listed,
+            spared=self.spared,
         )
 
 
@@ -78,7 +97,8 @@ class Keeping(Transactions):
             ):
                 judged = judge.judge(files)
                 prune.add(connection, judged)
-                prune.held += judged.held
+                prune.tell_spared(connection, judged, self._now_ms())
+                prune.held += len(judged.spared)
                 for one in judged.doomed:
                     if one.blob is not None:
                         needed[one.blob] = needed.get(one.blob, 0) + 1
@@ -130,7 +150,7 @@ class Keeping(Transactions):
                 count += len(judged.doomed)
                 losing = {one.file for one in judged.doomed}
                 found += [number for number in files if number in losing]
-                prune.held += judged.held
+                prune.held += len(judged.spared)
         return found
 
     def _now_ms(self) -> int:

@@ -23,6 +23,11 @@ class Storage(Transactions):
         with self._database.read() as connection:
             return moving.blobs_elsewhere(connection, bucket, backend, after, limit)
 
+    def size_elsewhere(self, bucket: int, backend: str) -> int:
+        """Return how many bytes all of them have."""
+        with self._database.read() as connection:
+            return moving.size_elsewhere(connection, bucket, backend)
+
     def relocate(self, bucket: int, old: int, stored: Blob) -> tuple[bool, bool]:
         """Use a copy from now on; whether it is in use, and whether nobody needs *old* now."""
         with self._write(ADMIN) as w:

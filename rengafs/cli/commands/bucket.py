@@ -13,6 +13,7 @@ from rengafs.cli.asking import asking_of_bucket, json_option, service_options
 from rengafs.cli.exits import Exit, epilog, refuse
 from rengafs.cli.options import debug_option, size
 from rengafs.cli.servicedata import data_options, serve_options
+from rengafs.cli.transfers import transfer
 from rengafs.client import calls
 from rengafs.protocol.operations import SetRetention
 
@@ -163,12 +164,13 @@ def move(bucket: str, backend: str, data: Path | None, catalog: str) -> None:
     """
     from rengafs.service.storage import move_bucket
 
-    moved = move_bucket(
-        serve_options(data, catalog),
-        bucket,
-        backend,
-        lambda so_far: output.aside(f"{so_far.blobs} blobs, {so_far.size} bytes"),
-    )
+    with transfer(f"moving {bucket}") as tell:
+        moved = move_bucket(
+            serve_options(data, catalog),
+            bucket,
+            backend,
+            lambda so_far: tell(so_far.passed, max(so_far.total, so_far.passed)),
+        )
     output.line(f"moved {moved.blobs} blobs of {moved.size} bytes to {backend}")
     if moved.failed:
         raise refuse(

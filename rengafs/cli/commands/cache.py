@@ -28,6 +28,8 @@ class CatalogShare(msgspec.Struct, frozen=True, kw_only=True):
     catalog: str
     blocks: int
     bytes: int
+    pinned_bytes: int
+    """Of these, those that a pin needs: see ``rengafs pin``."""
 
 
 class CacheStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +38,7 @@ class CacheStatus(msgspec.Struct, frozen=True, kw_only=True):
     directory: str
     blocks: int
     bytes: int
+    pinned_bytes: int
     free_bytes: int
     """Left on that disk."""
     catalogs: list[CatalogShare]
@@ -99,12 +102,19 @@ def status(cache_dir: Path | None, as_json: bool) -> None:
         output.as_json(found)
         return
     output.line(f"{found.directory}: {_sized(found.blocks, found.bytes)}")
+    if found.pinned_bytes:
+        output.line(f"{found.pinned_bytes / MIB:,.1f} MiB of them are pinned, and stay")
     output.line(f"{found.free_bytes / MIB:,.0f} MiB are free on that disk")
     if len(found.catalogs) > 1:
         output.table(
-            ["service", "blocks", "MiB"],
+            ["service", "blocks", "MiB", "pinned"],
             [
-                [share.catalog, str(share.blocks), f"{share.bytes / MIB:,.1f}"]
+                [
+                    share.catalog,
+                    str(share.blocks),
+                    f"{share.bytes / MIB:,.1f}",
+                    f"{share.pinned_bytes / MIB:,.1f}",
+                ]
                 for share in found.catalogs
             ],
         )
@@ -113,7 +123,7 @@ def status(cache_dir: Path | None, as_json: bool) -> None:
 @command.command(epilog=epilog())
 @_options
 def clear(cache_dir: Path | None, as_json: bool) -> None:
-    """Remove all blocks, of all services. Mounts fetch anew what they need.
+    """Remove all blocks, of all services, but those of pins. Mounts fetch anew what they need.
 
     \b
       rengafs cache clear
@@ -170,7 +180,14 @@ def _status(directory: Path) -> CacheStatus:
     shares = []
     for files in BlockFiles.found(directory):
         survey = files.survey(whole=False)
-        shares.append(CatalogShare(catalog=files.name, blocks=survey.blocks, bytes=survey.bytes))
+        shares.append(
+            CatalogShare(
+                catalog=files.name,
+                blocks=survey.blocks,
+                bytes=survey.bytes,
+                pinned_bytes=survey.pinned_bytes,
+            )
+        )
     place = directory
     while not place.exists():
         place = place.parent
@@ -178,6 +195,7 @@ def _status(directory: Path) -> CacheStatus:
         directory=str(directory),
         blocks=sum(share.blocks for share in shares),
         bytes=sum(share.bytes for share in shares),
+        pinned_bytes=sum(share.pinned_bytes for share in shares),
         free_bytes=shutil.disk_usage(place).free,
         catalogs=shares,
     )

@@ -7,24 +7,31 @@ import sys
 import time
 import uuid
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from rengafs.cli import checks, detached, output
-from rengafs.cli.address import current_settings, meant, service_of
+from rengafs.cli.address import current_settings, meant, token_again
+from rengafs.cli.awaystart import service_or_pins
 from rengafs.cli.completing import complete_endpoint
 from rengafs.cli.exits import Exit, epilog, refuse
 from rengafs.cli.lockfiles import read_lock
-from rengafs.cli.mounttable import SUBTYPE
+from rengafs.cli.mounttable import OWN_SOURCE
 from rengafs.cli.options import PATH, debug_option, host_and_port, octal, size
 from rengafs.cli.paths import Paths, find_paths
+from rengafs.cli.pinning import served_of
 from rengafs.cli.records import MountRecord, Recorded, not_committed, recorded
 from rengafs.cli.session import Session
 from rengafs.client.access.settings import EMBEDDED
 from rengafs.client.access.tokens import ENDPOINT_VARIABLE, TOKEN_VARIABLE
 from rengafs.client.connection import Endpoint
+from rengafs.protocol.records import ServiceInfo
+
+if TYPE_CHECKING:
+    from rengafs.client.lasting import Renew
 
 START_SECONDS = 90.0
 """Of a mount in the background: the service may take 20 s of it, and wait 20 s for another."""
@@ -48,11 +55,13 @@ class Asked:
     patience: float
     show_versions: bool
     metrics: str
+    most_inodes: int
     write_back: bool
     unsent_limit: int
     unsent_age: float
     drain_timeout: float
     lock: Path | None
+    source: str
 
 
 @click.command(
@@ -130,6 +139,13 @@ class Asked:
     help="Tell Prometheus there what the mount does: requests and their times, the cache, "
     "unsent bytes, the feed; no names.",
 )
+@click.option(
+    "--most-inodes",
+    type=click.IntRange(1000),
+    default=120_000,
+    show_default=True,
+    help="Files to remember at a time, a kilobyte each; the kernel is asked to forget others.",
+)
 @click.option("--show-versions", is_flag=True, help="List .versions in every directory.")
 @click.option(
     "--lock",
@@ -137,6 +153,7 @@ class Asked:
     metavar="FILE",
     help="Show just the versions in a lock file of rengafs record, read-only.",
 )
+@click.option("--source", default="", hidden=True)  # as fstab names it: see mounthelper
 @debug_option
 @click.pass_obj
 def command(session: Session, /, foreground: bool, **options: Any) -> None:
@@ -163,6 +180,9 @@ def command(session: Session, /, foreground: bool, **options: Any) -> None:
             what="the mount process",
         )
         output.line(f"mounted {asked.mountpoint}; to unmount: rengafs umount {asked.mountpoint}")
+        served = served_of(asked.mountpoint)
+        if served is not None and served.away_ms:
+            output.aside("its service is away: it shows what is pinned, until that is back")
 
 
 def _asked(**options: Any) -> Asked:
@@ -183,12 +203,22 @@ def _asked(**options: Any) -> Asked:
 def _arguments(asked: Asked) -> list[str]:
     """Return the arguments with which the process in the background is told the same."""
     arguments = ["--foreground", "--umask", f"{asked.umask:03o}"]
-    for name in ("endpoint", "token_file", "backend", "metrics", "uid", "gid", "cache_dir", "lock"):
+    for name in (
+        "endpoint",
+        "token_file",
+        "backend",
+        "metrics",
+        "uid",
+        "gid",
+        "cache_dir",
+        "lock",
+        "source",
+    ):
         value = getattr(asked, name)
         if value not in (None, ""):
             arguments += [f"--{name.replace('_', '-')}", str(value)]
     arguments += ["--cache-size", str(asked.cache_size), "--patience", str(asked.patience)]
-    for name in ("unsent_limit", "unsent_age", "drain_timeout"):
+    for name in ("unsent_limit", "unsent_age", "drain_timeout", "most_inodes"):
         arguments += [f"--{name.replace('_', '-')}", str(getattr(asked, name))]
     for name in ("allow_other", "read_only", "show_versions", "write_back"):
         if getattr(asked, name):
@@ -211,21 +241,38 @@ def _mount(session: Session, asked: Asked, paths: Paths) -> None:
     )
     with recorded(paths, record) as held:
         checks.check_mountpoint(asked.mountpoint)
-        with service_of(paths, asked.endpoint, asked.token_file, os.environ) as endpoint:
+        cache = asked.cache_dir or paths.cache
+        with service_or_pins(paths, asked.endpoint, asked.token_file, os.environ, cache) as (
+            endpoint,
+            away,
+        ):
             held.tell(endpoint.address)
-            lost = _run(session, asked, paths, endpoint, held)
+            lost = _run(session, asked, paths, endpoint, held, away)
             if lost:
                 held.leave_word(lost)
                 raise not_committed(asked.mountpoint, lost)
 
 
-def _source(endpoint: str) -> str:
+def _renewal(asked: Asked, address: str) -> "Renew | None":
+    """Return where later tokens come from; the embedded service's does not change."""
+    if asked.endpoint == EMBEDDED:
+        return None
+    return partial(token_again, address, asked.token_file, os.environ)
+
+
+def _source(asked: Asked) -> str:
     """Return what the list of mounts shows as the device: what fstab names, so that it matches."""
-    return endpoint if endpoint != EMBEDDED and not set(", \\") & set(endpoint) else SUBTYPE
+    source = asked.source or (OWN_SOURCE if asked.endpoint == EMBEDDED else asked.endpoint)
+    return OWN_SOURCE if set(", \\") & set(source) else source
 
 
 def _run(
-    session: Session, asked: Asked, paths: Paths, endpoint: Endpoint, held: Recorded
+    session: Session,
+    asked: Asked,
+    paths: Paths,
+    endpoint: Endpoint,
+    held: Recorded,
+    away: ServiceInfo | None,
 ) -> list[str]:
     try:
         from rengafs.fs.mounting import MountOptions, run
@@ -243,7 +290,8 @@ def _run(
         mountpoint=asked.mountpoint,
         endpoint=endpoint.address,
         token=endpoint.token,
-        source=_source(asked.endpoint),
+        renew=_renewal(asked, endpoint.address),
+        source=_source(asked),
         backend=asked.backend,
         cache_directory=asked.cache_dir or paths.cache,
         cache_limit_bytes=asked.cache_size,
@@ -260,6 +308,9 @@ def _run(
         recordings_directory=paths.recordings(asked.mountpoint),
         write_back=write_back if asked.write_back else None,
         metrics=host_and_port(asked.metrics) if asked.metrics else None,
+        most_inodes=asked.most_inodes,
+        pins_directory=paths.state / "pins",
+        away=away,
         lock=None if asked.lock is None else read_lock(asked.lock),
     )
     return run(options, ready=lambda: session.notifier.ready(str(asked.mountpoint)))

@@ -79,6 +79,11 @@ def _show(name: str, one: Pruned) -> None:
         )
     if more := one.dry_run and one.versions - len(one.listed):
         output.line(f"would take {more} more")
+    for kept in one.spared:
+        output.line(
+            f"would keep {kept.path} of {output.moment(kept.created_ms)} "
+            f"({kept.size} bytes): {kept.why}"
+        )
     if one.rule == str(EVERYTHING):
         output.line(f"{name} keeps everything; see rengafs bucket retention")
         return

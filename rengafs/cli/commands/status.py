@@ -12,6 +12,7 @@ from rengafs.cli.exits import epilog
 from rengafs.cli.mounttable import mounts
 from rengafs.cli.options import PATH, debug_option
 from rengafs.cli.paths import Paths, find_paths
+from rengafs.cli.pinning import served_of
 from rengafs.cli.records import live_records
 from rengafs.cli.unsent import (
     FileState,
@@ -35,6 +36,8 @@ class MountStatus(msgspec.Struct, frozen=True, kw_only=True):
     since_ms: int | None = None
     unsent: Report | None = None
     """What it has yet to send, or was refused; None where it can't be asked."""
+    away_ms: int = 0
+    """Since when its service is away, in milliseconds since 1970; 0: it is there."""
 
 
 class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,6 +115,12 @@ def _show(status: Status) -> None:
         )
 
     for mount in status.mounts:
+        if mount.away_ms:
+            since = output.moment(mount.away_ms)
+            output.line(
+                f"{mount.mountpoint}: its service is away since {since}; what is pinned is read "
+                "from this machine"
+            )
         tell_unsent(mount.mountpoint, mount.unsent)
     tell_left(status.left)
 
@@ -120,14 +129,17 @@ def _mounts(paths: Paths) -> list[MountStatus]:
     attached = {str(mount.path) for mount in mounts() if mount.ours}
     found = []
     for record in live_records(paths):
+        is_there = record.mountpoint in attached
+        served = served_of(record.mountpoint) if is_there else None
         found.append(
             MountStatus(
                 mountpoint=record.mountpoint,
-                state="mounted" if record.mountpoint in attached else "starting or ending",
+                state="mounted" if is_there else "starting or ending",
                 pid=record.pid,
                 endpoint=record.endpoint,
                 since_ms=record.since_ms,
-                unsent=report_of(record.mountpoint) if record.mountpoint in attached else None,
+                unsent=report_of(record.mountpoint) if is_there else None,
+                away_ms=served.away_ms if served else 0,
             )
         )
         attached.discard(record.mountpoint)

@@ -10,13 +10,12 @@ from pathlib import Path
 
 import click
 import msgspec
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
 
 from rengafs.cli import output
 from rengafs.cli.exits import Exit, epilog, refuse
 from rengafs.cli.locating import locate
 from rengafs.cli.options import PATH, debug_option
+from rengafs.cli.transfers import transfer
 
 READERS = 4
 """At a time: files in order, so that the mount sees what is coming and fetches in batches."""
@@ -102,18 +101,12 @@ def _files(path: Path, done: _Progress) -> Iterator[tuple[str, int]]:
 
 def _read_all(files: list[tuple[str, int]], done: _Progress) -> None:
     total = sum(size for _, size in files)
-    columns = (BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn())
-    console = Console(stderr=True)
     waiting = iter(files)
-    with (
-        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar,
-        ThreadPoolExecutor(READERS) as pool,
-    ):
-        task = bar.add_task("", total=total)
+    with transfer("fetching") as tell, ThreadPoolExecutor(READERS) as pool:
         readers = [pool.submit(_read_some, waiting, done) for _ in range(READERS)]
         try:
             while wait(readers, timeout=0.2).not_done:
-                bar.update(task, completed=done.bytes)
+                tell(done.bytes, total)
             for reader in readers:
                 reader.result()
         except BaseException:

@@ -4,20 +4,17 @@ In this order, the first that there is: the file that was named, the environment
 configuration's file for that service, the login.
 """
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rengafs.client.access.credentials import Secret, Store
-from rengafs.client.access.devicelogin import refresh
+from rengafs.client.access.credentials import Store
+from rengafs.client.access.renewing import LOCK_NAME, renewed
 from rengafs.client.access.settings import Settings, plain
 from rengafs.protocol.errors import NotAuthenticated
 
 ENDPOINT_VARIABLE = "RENGA_ENDPOINT"
 TOKEN_VARIABLE = "RENGA_ACCESS_TOKEN"
-MARGIN_MS = 60_000
-"""A token that ends sooner is renewed before it is used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +25,8 @@ class FoundToken:
     origin: str
     file: Path | None = None
     """The file, if it was in one that others may look into, too."""
+    expires_ms: int | None = None
+    """When it ends, if that is known."""
 
 
 def find_token(
@@ -37,8 +36,11 @@ def find_token(
     environment: Mapping[str, str],
     settings: Settings,
     store: Store,
+    refused: str = "",
 ) -> FoundToken | None:
     """Return the token for the service at *address*, or None if there is none anywhere.
+
+    :param refused: a token that the service refused: that of a login is renewed then.
 
     Raises `NotAuthenticated` for a file that can't be read and a login that has ended,
     `SetupError` for a keyring that does not answer.
@@ -52,18 +54,10 @@ def find_token(
         # Relative to the configuration, not to wherever the command was said.
         found = settings.file.parent / Path(named[1].token_file).expanduser()
         return FoundToken(read_token(found), f"{found}, named in {settings.file}", found)
-    secret = store.load(address)
+    secret = renewed(address, store, settings.file.with_name(LOCK_NAME), refused)
     if secret is None:
         return None
-    if secret.refresh_token and _ends_soon(secret):
-        secret = refresh(secret)
-        store.save(address, secret)
-    return FoundToken(secret.token, store.place)
-
-
-def _ends_soon(secret: Secret) -> bool:
-    ends = secret.expires_ms
-    return ends is not None and ends - MARGIN_MS < time.time_ns() // 1_000_000
+    return FoundToken(secret.token, store.place, expires_ms=secret.expires_ms)
 
 
 def read_token(file: Path) -> str:

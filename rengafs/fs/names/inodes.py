@@ -13,9 +13,10 @@ Nothing here awaits: each method is atomic on the trio thread.
 """
 
 import itertools
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 KNOWN_NAMES = 10_000
 """Of one directory, at the most."""
+
+_NO_XATTRS: Final[dict[str, bytes]] = {}
+"""Never written to: nodes are frozen."""
 
 FIRST_VIEW = 1 << 62
 """Numbers from here on are views below ``.versions/``; ids never come this far."""
@@ -182,7 +186,10 @@ class Inode:
 
 
 class Inodes:
-    """The table. Its size is the kernel's choice: it forgets when memory is short."""
+    """The table. Its size is the kernel's choice: it forgets when memory is short, or is asked to.
+
+    Whoever asks it (see `trimming`) sets *most*, and is told by *full* when there are more.
+    """
 
     def __init__(self, root: Node) -> None:
         self._by_number: dict[int, Inode] = {}
@@ -192,12 +199,22 @@ class Inodes:
         self._next_view = itertools.count(FIRST_VIEW)
         self._by_number[ROOT] = Inode(ROOT, root)
         self._by_number[ROOT].lookups = 1
+        self.most = sys.maxsize
+        self.full: Callable[[], None] = lambda: None
 
     def __len__(self) -> int:
         return len(self._by_number)
 
     def __iter__(self) -> Iterator[Inode]:
         return iter(list(self._by_number.values()))
+
+    def eldest(self, count: int) -> list[Inode]:
+        """Return those that are known for longest; they then count as the youngest."""
+        chosen = list(itertools.islice(self._by_number.items(), count))
+        for number, inode in chosen:
+            del self._by_number[number]
+            self._by_number[number] = inode
+        return [inode for _, inode in chosen]
 
     def get(self, number: int) -> Inode:
         """Return the inode; the kernel only asks for those that it knows."""
@@ -230,7 +247,11 @@ class Inodes:
         number = self.number_of(what.id) if isinstance(what, Node) else self.number_of_view(what)
         inode = self._by_number.get(number)
         if inode is None:
+            if isinstance(what, Node):
+                _share(what)
             inode = self._by_number[number] = Inode(number, what)
+            if len(self._by_number) > self.most:
+                self.full()
         elif isinstance(what, Node):
             inode.learn(what)
         inode.lookups += 1
@@ -281,3 +302,13 @@ class Inodes:
         number = self._stands_for.get(node)
         if number is not None and number not in self._by_number and node not in self._by_number:
             del self._stands_for[node]
+
+
+def _share(node: Node) -> None:
+    """Let equal values of a node be one object: there may be a hundred thousand of them."""
+    if not node.xattrs:
+        msgspec.structs.force_setattr(node, "xattrs", _NO_XATTRS)
+    mtime_ns = node.mtime_ns
+    for name in ("ctime_ns", "atime_ns", "created_ns"):
+        if getattr(node, name) == mtime_ns:
+            msgspec.structs.force_setattr(node, name, mtime_ns)

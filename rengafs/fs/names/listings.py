@@ -14,7 +14,7 @@ from cachetools import LRUCache
 from rengafs.fs.names.touched import Touched
 from rengafs.protocol.records import ROOT, Node
 
-MOST_NAMES = 200_000
+MOST_NAMES = 120_000
 """Of all listings together. A name costs about 100 bytes here; its node is mostly the inode's."""
 
 LOOKUPS_BEFORE = 4

@@ -13,6 +13,12 @@ STATE = b"user.renga.state"
 """Of a file: whether the service has what was written. Found by name, not listed."""
 REPORT = b"user.renga.report"
 """Of the root: all that is yet to be sent, as JSON; for ``rengafs status``."""
+SERVICE = b"user.renga.service"
+"""Of the root: which service the mount is of, and whether it is away, as JSON."""
+INODES = b"user.renga.inodes"
+"""Of the root: how many files and directories the mount remembers."""
+PINS = b"user.renga.pins"
+"""Set on the root to have the mount look whether pins have come or gone."""
 ORIGIN = "user.xdg.origin.url"
 
 _OF_VERSION: dict[str, Callable[[Version], str]] = {

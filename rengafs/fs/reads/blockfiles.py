@@ -1,6 +1,7 @@
 """Blocks as files: what `cache` does on disk, in its worker threads. Everything here blocks.
 
     DIRECTORY / catalog / last two digits of the version / version / index
+                          pins / ID: the versions that a pin needs; no eviction takes them
 
 A file is a header (magic, checksum, version, index, length) and the block. The checksum
 covers the header's other fields too, so a block under another block's name is found out.
@@ -27,6 +28,8 @@ from rengafs.protocol.errors import Corrupt
 
 HEADER = Struct(">4sIQQQ")
 MAGIC = b"RFB1"
+NUMBER = Struct(">Q")
+PINS = "pins"
 UNIT = 4096
 """Disks allocate in units; a million tiny blocks must not look like nothing."""
 
@@ -51,6 +54,8 @@ class Survey:
     bytes: int
     """As allocated on disk, all catalogs together."""
     evicted: int = 0
+    pinned_bytes: int = 0
+    """Of these bytes, those that a pin needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +144,15 @@ class BlockFiles:
             self._write(path, version, index, data)
         return True
 
+    def write_whole(self, versions: Iterable[tuple[int, bytes]], keep_free_bytes: int) -> int:
+        """Store versions of one block each; return how many, up to the first without room."""
+        stored = 0
+        for version, data in versions:
+            if not self.write(version, 0, data, keep_free_bytes):
+                break
+            stored += 1
+        return stored
+
     def _write(self, path: Path, version: int, index: int, data: bytes) -> None:
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
         checksum = _checksum(data, version, index)
@@ -169,6 +183,10 @@ class BlockFiles:
         present = (index for index in range(first, stop) if self._path(version, index).exists())
         return next(present, stop)
 
+    def missing_blocks(self, version: int, blocks: int) -> list[int]:
+        """Return the indexes below *blocks* that are not stored."""
+        return [index for index in range(blocks) if not self._path(version, index).exists()]
+
     def missing(self, versions: Iterable[int]) -> list[int]:
         """Return those of *versions* whose first block is not stored."""
         return [version for version in versions if not self._path(version, 0).exists()]
@@ -183,14 +201,36 @@ class BlockFiles:
         shutil.rmtree(self._folder(version), ignore_errors=True)
 
     def clear(self) -> None:
-        """Remove all blocks of all catalogs."""
+        """Remove all blocks of all catalogs but those that a pin needs."""
+        pinned = Pinned(self._directory)
         for file in self._files():
-            _remove(Path(file.path))
+            if not pinned.needs(file.path):
+                _remove(Path(file.path))
+
+    def pin(self, pin: str, versions: Iterable[int]) -> None:
+        """Spare the blocks of these versions from eviction, and of no others for this pin."""
+        lists = self._root / PINS
+        lists.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary = lists / f".{pin}.{uuid.uuid4().hex}"
+        temporary.write_bytes(b"".join(NUMBER.pack(version) for version in versions))
+        temporary.rename(lists / pin)
+
+    def unpin(self, pin: str) -> None:
+        """Let the blocks of a pin be evicted like all others."""
+        with contextlib.suppress(FileNotFoundError):
+            (self._root / PINS / pin).unlink()
+
+    def pinned_bytes(self, *, but: str) -> int:
+        """Return what is on disk for the pins of all catalogs, without that of one pin."""
+        pinned = Pinned(self._directory, but=but)
+        return sum(file.allocated for file in self._files() if pinned.needs(file.path))
 
     def survey(self, *, whole: bool = True) -> Survey:
         """Walk the directory and return what it holds; of this catalog unless *whole*."""
         files = list(self._files(None if whole else self._root))
-        return Survey(len(files), sum(file.allocated for file in files))
+        pinned = Pinned(self._directory)
+        needed = sum(file.allocated for file in files if pinned.needs(file.path))
+        return Survey(len(files), sum(file.allocated for file in files), pinned_bytes=needed)
 
     def evict(
         self, limit_bytes: int, keep_free_bytes: int, in_memory: set[tuple[int, int]]
@@ -210,9 +250,12 @@ class BlockFiles:
             # Some more than needed, for the same reason as above.
             goal = min(goal, total - shortage - int(limit_bytes * (1 - EVICT_TO)))
         evicted = 0
+        pinned = Pinned(self._directory)
         for file in files:
             if total <= goal:
                 break
+            if pinned.needs(file.path):
+                continue
             _remove(Path(file.path))
             total -= file.allocated
             evicted += 1
@@ -246,6 +289,28 @@ class BlockFiles:
                     yield _File(path, status.st_mtime_ns, allocated(status.st_size))
                 elif now - status.st_mtime > ABANDONED_SECONDS:
                     _remove(Path(path))
+
+
+class Pinned:
+    """The versions that pins need, of all catalogs in a directory. As it was when it was made."""
+
+    def __init__(self, directory: Path, *, but: str = "") -> None:
+        self._versions: dict[str, set[int]] = {}
+        for path in directory.glob(f"*/{PINS}/*"):
+            if not path.name.startswith(".") and path.name != but:
+                with contextlib.suppress(OSError):
+                    content = path.read_bytes()
+                    whole = content[: len(content) // NUMBER.size * NUMBER.size]
+                    found = self._versions.setdefault(path.parent.parent.name, set())
+                    found.update(number for (number,) in NUMBER.iter_unpack(whole))
+
+    def needs(self, path: str) -> bool:
+        """Whether a pin needs the block in a file."""
+        if not self._versions:
+            return False
+        catalog, _, version, _ = path.rsplit("/", 3)
+        needed = self._versions.get(os.path.basename(catalog), ())
+        return int(version, 16) in needed
 
 
 def allocated(size: int) -> int:

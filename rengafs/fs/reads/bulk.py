@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 AT_A_TIME = 2
 """Requests under way: one is answered while the other is on the line."""
-STORED_AT_A_TIME = 4
+STORED_AT_A_TIME = 2
 
 
 class ManySource(Protocol):
@@ -77,10 +77,9 @@ class Bulk:
             for version in wanted:
                 del self._coming[version]
             arrival.set()
-        if self.is_kept:
-            for version, data in came.items():
-                async with self._storing:
-                    await self._cache.put(version, 0, data)
+        if self.is_kept and came:
+            async with self._storing:
+                await self._cache.put_whole(list(came.items()))
 
     async def _ask(self, missing: list[int], wanted: dict[int, int]) -> dict[int, bytes]:
         results = await self._source.read_many([Read(version=version) for version in missing])

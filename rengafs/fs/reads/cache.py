@@ -8,6 +8,7 @@ where unsent bytes live (`drafts`): all of it may be lost at any moment without 
 import logging
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -19,6 +20,8 @@ from rengafs.protocol.errors import Corrupt
 log = logging.getLogger(__name__)
 
 BLOCK_BYTES = 1 << 20
+PINNED_SHARE = 0.9
+"""Of the limit on disk that pins may take; what is read meanwhile needs some, too."""
 DISK_THREADS = 4
 """Enough to keep a disk busy; more would only queue up in the kernel."""
 
@@ -119,6 +122,57 @@ class BlockCache:
             await self._store(version, index, data)
         except OSError as error:
             self._complain(f"blocks are not cached in {self.options.directory}: {error}")
+
+    async def put_whole(self, versions: Sequence[tuple[int, bytes]]) -> None:
+        """Keep versions of one block each like `put`, in one turn of a thread for all."""
+        size = sum(allocated(len(data)) for _, data in versions)
+        stored = 0
+        if size <= self.options.limit_bytes:
+            try:
+                if self._is_eviction_due(size):
+                    await self._evict(size)
+                stored = await trio.to_thread.run_sync(
+                    self._files.write_whole,
+                    versions,
+                    self.options.keep_free_bytes,
+                    limiter=self._limiter,
+                )
+            except OSError:
+                pass  # the same will be met below, and told
+        for version, data in versions[:stored]:
+            self.remember((version, 0), data)
+            self._count(allocated(len(data)))
+        for version, data in versions[stored:]:
+            await self.put(version, 0, data)
+
+    async def keep(self, version: int, index: int, data: bytes) -> bool:
+        """Store a block of a pinned version; return False where there is no room for it.
+
+        It is not put into memory: nobody is reading it. Raises OSError where the disk refuses.
+        """
+        await self._store(version, index, data)
+        return not self._full
+
+    async def missing_blocks(self, version: int, blocks: int) -> list[int]:
+        """Return the indexes below *blocks* that are not on disk."""
+        return await trio.to_thread.run_sync(
+            self._files.missing_blocks, version, blocks, limiter=self._limiter
+        )
+
+    async def pin(self, pin: str, versions: Sequence[int]) -> None:
+        """Spare all blocks of these versions from eviction. Raises OSError."""
+        await trio.to_thread.run_sync(self._files.pin, pin, versions, limiter=self._limiter)
+
+    async def unpin(self, pin: str) -> None:
+        """Let the blocks of a pin be evicted like all others. Raises OSError."""
+        await trio.to_thread.run_sync(self._files.unpin, pin, limiter=self._limiter)
+
+    async def room_for(self, pin: str) -> int:
+        """Return how many bytes the blocks of a pin may take, beside those of other pins."""
+        taken = await trio.to_thread.run_sync(
+            partial(self._files.pinned_bytes, but=pin), limiter=self._limiter
+        )
+        return max(0, int(self.options.limit_bytes * PINNED_SHARE) - taken)
 
     async def missing_run(self, version: int, first: int, stop: int) -> int:
         """Return the first index from *first* on that need not be fetched, or *stop*."""

@@ -318,11 +318,11 @@ class Stream:
                 f"{self.version}",
                 version=self.version,
             )
-        taken = 0
+        taken, view = 0, memoryview(chunk)
         while taken < len(chunk):
             index = self.position // BLOCK_BYTES
             end = min((index + 1) * BLOCK_BYTES, self.stop)
-            part = chunk[taken : taken + end - self.position]
+            part = view[taken : taken + end - self.position]
             self._block(index).extend(part)
             taken += len(part)
             self.position += len(part)

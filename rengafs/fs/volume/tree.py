@@ -8,6 +8,7 @@ from dataclasses import replace
 import msgspec
 import trio
 
+from rengafs.fs.absence import Absence
 from rengafs.fs.names import attributes, entering
 from rengafs.fs.names.attributes import Stat
 from rengafs.fs.names.directories import OpenDirectories
@@ -52,6 +53,8 @@ class Tree:
         """Where pages of directories are fetched ahead of time."""
         self.feed_is_live = False
         """Set by whoever follows the feed."""
+        self.absence = Absence(float("inf"))
+        """Whether the service is away; set by whoever mounts."""
         self._remote = remote
         self.saver = contents.saver
         self.files = OpenFiles(self.inodes, contents)
@@ -162,6 +165,8 @@ class Tree:
         asked = inode.node.id
         if self.saver.waits(asked):
             return  # what is here is newer than what the service would say
+        if self.absence.is_on:
+            return  # nobody says anything; when the service is back, all is asked for again
         mark = self.touched.mark()
         try:
             node = await self._remote.node(asked)
@@ -181,6 +186,8 @@ class Tree:
             raise ReadOnly("history can't be changed; copy the version out of it")
         if self._options.read_only:
             raise ReadOnly("this mount is read-only")
+        if self.absence.from_start:
+            raise ReadOnly("the service is away; nothing can be changed until it is back")
         return inode
 
     def _named(self, number: int) -> Inode:

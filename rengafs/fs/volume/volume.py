@@ -13,6 +13,7 @@ an open directory           the kernel reads one at a time under its inode lock
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import msgspec
@@ -25,6 +26,7 @@ from rengafs.fs.names.entering import VERSIONS
 from rengafs.fs.names.history import history_of
 from rengafs.fs.names.inodes import Inode, Past, What
 from rengafs.fs.names.requests import Caller, Changes, VolumeOptions
+from rengafs.fs.pins.records import Served
 from rengafs.fs.remote import Remote
 from rengafs.fs.volume.contents import Contents
 from rengafs.fs.volume.naming import Names
@@ -50,6 +52,10 @@ class Volume(Names):
     ) -> None:
         super().__init__(remote, root, contents, options, background)
         self._usage: tuple[float, Usage] | None = None
+        self.served: Served | None = None
+        """Which service it is of; set by whoever mounts."""
+        self.poke_pins: Callable[[], None] | None = None
+        """Has somebody look whether pins have come or gone."""
 
     # --- attributes -------------------------------------------------------------------
 
@@ -153,6 +159,11 @@ class Volume(Names):
             return self.saver.state(inode).encode()
         if name == xattrs.REPORT and number == ROOT:
             return msgspec.json.encode(self.saver.report())
+        if name == xattrs.INODES and number == ROOT:
+            return str(len(self.inodes)).encode()
+        if name == xattrs.SERVICE and number == ROOT and self.served is not None:
+            away_ms = self.absence.since_ms
+            return msgspec.json.encode(msgspec.structs.replace(self.served, away_ms=away_ms))
         await self._refresh(inode)
         return await xattrs.get(self._remote, inode.what, names.to_wire(name))
 
@@ -164,6 +175,9 @@ class Volume(Names):
 
     async def set_xattr(self, number: int, name: bytes, value: bytes) -> None:
         """Set an extended attribute of the ``user.`` kind."""
+        if name == xattrs.PINS and number == ROOT and self.poke_pins is not None:
+            self.poke_pins()
+            return
         inode = self._named(number)
         wire = xattrs.check_settable(names.to_wire(name))
         operation = SetXattr(node=inode.node.id, name=wire, value=value)

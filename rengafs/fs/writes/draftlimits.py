@@ -26,3 +26,5 @@ class DraftLimits:
     """Of one commit: they are one line of JSON. With more, bytes between them are sent too."""
     checkpoint: int = 16 << 20
     """Written to disk before ``about.json`` is brought up to date unasked."""
+    ahead: int = 16 << 20
+    """A new file that grows beyond this is sent while it is written."""

@@ -27,6 +27,7 @@ from pathlib import Path
 import trio
 
 from rengafs.fs.writes import draftfiles
+from rengafs.fs.writes.ahead import Senders, Sending
 from rengafs.fs.writes.draftfiles import About, DraftFiles, Leftover, Range
 from rengafs.fs.writes.draftlimits import DraftLimits
 from rengafs.fs.writes.extents import Extents
@@ -80,6 +81,9 @@ class Draft:
         self._generation = self._committed = 0
         self._why = ""
         self._closed = self._journaled = False
+        self._ahead: Sending | None = None
+        """Who sends the bytes already."""
+        self._may_be_sent = store.senders is not None
 
     @property
     def length(self) -> int:
@@ -153,6 +157,8 @@ class Draft:
                 await self._bytes.tidy()
 
     def _cut(self, length: int) -> None:
+        if self._ahead is not None:
+            self._ahead.cut(length)
         self._bytes.cut(length)
         self._written.cut(length)
         self._changed.cut(length)
@@ -170,6 +176,34 @@ class Draft:
         self._length = max(self._length, stop)
         self._generation += 1
         self.mtime_ns = self._store.clock()
+        if self._ahead is not None:
+            self._ahead.wrote(start, stop)
+        elif self._may_be_sent and self._length >= self._store.limits.ahead:
+            self._send_ahead()
+
+    def _send_ahead(self) -> None:
+        """Have the content sent while it is written, if it is all new, and has no holes."""
+        self._may_be_sent = False
+        assert self._store.senders is not None, "else it may not be sent"
+        if self.base_length == 0 and self._changed.covers(0, self._length):
+            self._ahead = self._store.senders.begin(self.file, self._length, self.read)
+
+    def ahead(self, plan: CommitPlan) -> Sending | None:
+        """Return who has sent the beginning of what *plan* sends, if it is still that."""
+        flight, ahead = self._flight, self._ahead
+        if ahead is None:
+            return None
+        whole = plan.base is None and plan.extents == [(0, plan.length)]
+        same = flight is not None and not flight.since.within(0, plan.length)
+        if whole and same and flight is not None and flight.cut == plan.length:
+            return ahead
+        self._end_ahead()
+        return None
+
+    def _end_ahead(self) -> None:
+        ahead, self._ahead, self._may_be_sent = self._ahead, None, False
+        if ahead is not None:
+            ahead.break_off()
 
     def _goes_through(self, offset: int, size: int) -> bool:
         limits = self._store.limits
@@ -245,6 +279,7 @@ class Draft:
         assert flight is not None, "this plan is over"
         assert flight.plan is plan, "another snapshot was taken"
         self._flight = None
+        self._end_ahead()
         self._changed = flight.since
         self._committed = flight.generation
         self.base, self._base_size = version, size
@@ -360,6 +395,7 @@ class Draft:
         refused the bytes too; what it did not take is in memory, and was logged.
         """
         self._flight = None
+        self._end_ahead()
         self._why = reason
         try:
             await self.checkpoint(durable=True)
@@ -390,6 +426,7 @@ class Draft:
     async def _end(self, end: Callable[[DraftFiles], None]) -> None:
         self._closed = True
         self._flight = None
+        self._end_ahead()
         with trio.CancelScope(shield=True):
             async with self._lock:
                 await self._bytes.end(end)
@@ -415,7 +452,10 @@ class DraftStore:
         user: str = "",
         clock: Callable[[], int] = time.time_ns,
         limits: DraftLimits | None = None,
+        senders: Senders | None = None,
     ) -> None:
+        self.senders = senders
+        """Who sends large files while they are written; None: nobody does."""
         self.directory = directory
         self.limiter = limiter
         self.mount = mount

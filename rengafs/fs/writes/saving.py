@@ -1,9 +1,13 @@
 """How a save reaches the service: here, at once and waited for. `writeback` does it later."""
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from msgspec.structs import replace
+
+from rengafs.client import calls
 from rengafs.fs.names.inodes import Inode, Inodes
 from rengafs.fs.names.requests import Changes
 from rengafs.fs.remote import Remote
@@ -12,12 +16,15 @@ from rengafs.fs.writes.drafts import Draft
 from rengafs.fs.writes.flights import CommitPlan
 from rengafs.fs.writes.unsent import Report
 from rengafs.protocol import names
-from rengafs.protocol.operations import Commit, MakeFile, Operation, SetAttributes
+from rengafs.protocol.errors import BadRequest
+from rengafs.protocol.operations import Commit, MakeFile, Operation, Outcome, SetAttributes
 from rengafs.protocol.records import ROOT, Node
 
 if TYPE_CHECKING:
     from rengafs.fs.volume.contents import Content
 
+
+log = logging.getLogger(__name__)
 
 SHOWN = 100
 """Conflicts that a report names."""
@@ -84,7 +91,10 @@ class Saver:
         before: SetAttributes | None,
     ) -> Saved:
         """Make what *plan* says a version; *before* sets attributes first. Raises refusals."""
-        outcome = await self._remote.commit(operation, plan.open_payload, before=before)
+        operation = calls.keyed(operation)
+        outcome = await _sent_ahead(draft, plan, operation, before)
+        if outcome is None:
+            outcome = await self._remote.commit(operation, plan.open_payload, before=before)
         assert outcome.version is not None, "the protocol promises the version"
         if self._mount is not None:
             self._mount.note_change(operation.node)  # listings have what it was
@@ -143,3 +153,21 @@ class Saver:
     def report(self) -> Report:
         """Return what is yet to be sent."""
         return Report(conflicts=self.conflicts.found()[-SHOWN:])
+
+
+async def _sent_ahead(
+    draft: Draft, plan: CommitPlan, operation: Commit, before: SetAttributes | None
+) -> Outcome | None:
+    """Commit what was sent while it was written; None: it was not. Raises refusals."""
+    ahead = draft.ahead(plan)
+    if ahead is None:
+        return None
+    short = replace(operation, ahead=True, extents=[], payload=0)
+    outcomes = await ahead.commit(short, [] if before is None else [before])
+    if outcomes is None:
+        return None
+    try:
+        return [calls.good(outcome) for outcome in outcomes][-1]
+    except BadRequest as error:
+        log.info("file %d is sent again, as a whole: %s", operation.node, error)
+        return None

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -46,8 +47,11 @@ def main() -> None:
     if quick and not options.only:
         # What it promises differs in writes only.
         contenders = [one for one in contenders if not isinstance(one, RengafsWriteBack)]
+    signal.signal(signal.SIGTERM, _stop)
     results = Results()
     conditions = report.conditions(contenders, tools.versions(), sizes)
+    out = options.out or cache
+    before = report.earlier(out, conditions) if options.merge else Results()
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rengafs-bench-")))
         swift = stack.enter_context(running_swift(memcached=True))
@@ -63,7 +67,8 @@ def main() -> None:
         finally:
             # What was measured before an interruption is not lost.
             conditions.ended()
-            report.write(options.out or cache, conditions, results, publish=options.publish)
+            before.add(results, instead=options.merge == "instead")
+            report.write(out, conditions, before, publish=options.publish)
 
 
 def _options() -> argparse.Namespace:
@@ -77,9 +82,19 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--out", type=Path, help="where to write [default: .cache/bench]")
     parser.add_argument(
+        "--merge",
+        choices=["add", "instead"],
+        help="measure in parts: keep what the last runs measured, and add to it, or put what is "
+        "measured now in the place of the same rows",
+    )
+    parser.add_argument(
         "--publish", action="store_true", help="put the table and plots beside BENCHMARKS.md too"
     )
     return parser.parse_args()
+
+
+def _stop(*_: object) -> None:
+    raise SystemExit("stopped")
 
 
 def _size(text: str) -> tuple[str, int]:

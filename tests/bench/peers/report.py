@@ -7,7 +7,7 @@ import platform
 import statistics
 import subprocess
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench.peers.contenders import Contender
@@ -37,7 +37,18 @@ class Conditions:
     load_at_begin: float
     end: str = ""
     load_at_end: float = 0.0
-    failures: list[str] = field(default_factory=list)
+    runs: int = 1
+    """In how many parts it was measured, one after another."""
+
+    def after(self, earlier: dict) -> None:
+        """Tell of earlier parts too, of the same sizes. Raises `ValueError` for others."""
+        if earlier["sizes"] != asdict(self.sizes):
+            raise ValueError(f"the earlier part had other sizes: {earlier['sizes']}")
+        self.began = earlier["began"]
+        self.load_at_begin = earlier["load_at_begin"]
+        self.runs += earlier["runs"]
+        for name in ("versions", "options", "promises"):
+            setattr(self, name, {**earlier[name], **getattr(self, name)})
 
     def ended(self) -> None:
         self.end = _now()
@@ -70,6 +81,16 @@ def conditions(
     )
 
 
+def earlier(directory: Path, told: Conditions) -> Results:
+    """Return what was measured into *directory* before. Raises `ValueError` for other sizes."""
+    file = directory / "peers.json"
+    if not file.exists():
+        return Results()
+    found = json.loads(file.read_text())
+    told.after(found["conditions"])
+    return Results.from_json(found["samples"])
+
+
 def write(directory: Path, told: Conditions, results: Results, *, publish: bool) -> None:
     """Write everything to *directory*; to *publish* is to renew BENCHMARKS.md and what it shows."""
     text = markdown(told, results)
@@ -90,8 +111,9 @@ def write(directory: Path, told: Conditions, results: Results, *, publish: bool)
 
 
 def markdown(told: Conditions, results: Results) -> str:
+    parts = f", in {told.runs} parts" if told.runs > 1 else ""
     lines = [
-        f"{told.machine}; {told.began} to {told.end}; load {told.load_at_begin:.1f} at the "
+        f"{told.machine}; {told.began} to {told.end}{parts}; load {told.load_at_begin:.1f} at the "
         f"beginning, {told.load_at_end:.1f} at the end; commit {told.commit}.",
         "",
         "| contender | version | mounted with | when close has returned |",

@@ -31,6 +31,28 @@ class Results:
     def cell(self, row: str, who: str, where: str) -> Cell:
         return self.cells.setdefault((row, who, where), Cell())
 
+    def add(self, other: "Results", *, instead: bool = False) -> None:
+        """Take the samples of another run in; *instead* of those of the same rows."""
+        for key, cell in other.cells.items():
+            kept = self.cells.get(key)
+            if kept is None or instead:
+                self.cells[key] = cell
+                continue
+            kept.samples += cell.samples
+            kept.failures += cell.failures
+            kept.bounds += cell.bounds
+
+    @classmethod
+    def from_json(cls, rows: list[dict]) -> "Results":
+        """Return what `as_json` told."""
+        found = cls()
+        for row in rows:
+            cell = found.cell(row["row"], row["contender"], row["where"])
+            cell.samples = row["samples"]
+            cell.failures = row["failures"]
+            cell.bounds = row["given_up_after"]
+        return found
+
     def as_json(self) -> list[dict]:
         return [
             {

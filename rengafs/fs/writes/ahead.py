@@ -1,0 +1,167 @@
+"""Content sent while it is being written, so that close has little left to send.
+
+A file that is written from its beginning on, as cp and tar do, is followed: what is there is
+sent as the content of a commit to come. If it is then saved as it was sent, the commit is the
+last line of the same request. Whatever else happens (bytes are written over, the file is cut,
+the service does not answer), the sending is broken off, nothing has come of it, and the commit
+goes the way of all others; it has the same key, so it is carried out once.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Protocol
+
+import trio
+
+from rengafs.protocol import frames
+from rengafs.protocol.errors import RengafsError
+from rengafs.protocol.operations import Apply, Commit, Outcome, Piece, SetAttributes
+
+log = logging.getLogger(__name__)
+
+PIECE_BYTES = 1 << 20
+AT_ONCE = 4
+"""Files that are followed: each has a connection of its own."""
+IDLE_SECONDS = 10.0
+"""A writer that pauses for longer does not keep a request waiting."""
+
+Read = Callable[[int, int], Awaitable[bytes]]
+"""Returns so many bytes from an offset on, as they are now."""
+
+
+class Service(Protocol):
+    """Who takes it. A `Remote`."""
+
+    client: str
+
+    async def apply_ahead(self, body: AsyncIterator[bytes]) -> list[Outcome]:
+        """Send a body of ``apply``, once."""
+
+
+class Sending:
+    """The content of one file on its way. Made by `Senders`."""
+
+    def __init__(self, service: Service, node: int, written: int, read: Read) -> None:
+        self.node = node
+        self._service = service
+        self._read = read
+        self._written = written
+        """All bytes below are there."""
+        self._sent = 0
+        self._tail: list[Commit | SetAttributes] = []
+        """What ends the request: then only bytes below *_target* are sent."""
+        self._target: int | None = None
+        self._is_over = False
+        """Broken off, or the end is sent: what is written now is of no concern."""
+        self._is_broken = False
+        self._news = trio.Event()
+        self._done = trio.Event()
+        self._scope = trio.CancelScope()
+        self._outcomes: list[Outcome] | None = None
+
+    def wrote(self, start: int, stop: int) -> None:
+        """Take in that bytes *start* to *stop* (excluded) are new."""
+        if self._is_over:
+            return
+        if self._target is not None:
+            if start < self._target:
+                self.break_off()
+        elif start < self._sent or start > self._written:
+            self.break_off()  # sent already, or not from beginning to end
+        else:
+            self._written = max(self._written, stop)
+            if self._written - self._sent >= PIECE_BYTES:
+                self._news.set()
+
+    def cut(self, length: int) -> None:
+        """Take in that the file has become shorter."""
+        if length < (self._written if self._target is None else self._target):
+            self.break_off()
+
+    def break_off(self) -> None:
+        """Send no more; nothing comes of what was sent, unless it has been committed."""
+        if not self._is_over:
+            self._is_over = self._is_broken = True
+            self._scope.cancel()
+
+    async def commit(
+        self, operation: Commit, before: Sequence[SetAttributes]
+    ) -> list[Outcome] | None:
+        """Send the rest, and what it is to be saved as; None: it must be sent another way.
+
+        :param operation: has a key; it may have been carried out even if the answer is None.
+        """
+        if self._is_over or (operation.node, operation.length) != (self.node, self._written):
+            self.break_off()
+            return None
+        self._tail = [*before, operation]
+        self._target = operation.length
+        self._news.set()
+        try:
+            await self._done.wait()
+        except BaseException:
+            self._scope.cancel()
+            raise
+        return self._outcomes
+
+    async def run(self) -> None:
+        """Send until it is committed or broken off."""
+        try:
+            with self._scope:
+                self._outcomes = await self._service.apply_ahead(self._body())
+        except (RengafsError, trio.ClosedResourceError, trio.TooSlowError) as error:
+            log.info("file %d is sent when it is closed: %r", self.node, error)
+        finally:
+            self._is_over = True
+            self._done.set()
+
+    async def _body(self) -> AsyncIterator[bytes]:
+        yield frames.encode(Apply(client=self._service.client, ahead=self.node))
+        while True:
+            end = self._written if self._target is None else self._target
+            at, size = self._sent, min(PIECE_BYTES, end - self._sent)
+            if size == PIECE_BYTES or (size and self._target is not None):
+                self._sent = at + size  # from here on it must not change
+                data = await self._read(at, size)
+                self._refuse_broken()
+                yield frames.encode(Piece(payload=size), data)
+            elif self._target is not None:
+                self._refuse_broken()
+                self._is_over = True
+                yield frames.encode(Piece()) + b"".join(map(frames.encode, self._tail))
+                return
+            else:
+                with trio.fail_after(IDLE_SECONDS):
+                    await self._news.wait()
+                self._news = trio.Event()
+
+    def _refuse_broken(self) -> None:
+        if self._is_broken:
+            raise trio.ClosedResourceError("the content has changed since")
+
+
+class Senders:
+    """Begins sending.
+
+    :param nursery: where it is done; it must not end before the last commit.
+    """
+
+    def __init__(self, service: Service, nursery: trio.Nursery) -> None:
+        self._service = service
+        self._nursery = nursery
+        self._count = 0
+
+    def begin(self, node: int, written: int, read: Read) -> Sending | None:
+        """Send a file that has *written* bytes by now; None: enough others are sent."""
+        if self._count >= AT_ONCE:
+            return None
+        self._count += 1
+        sending = Sending(self._service, node, written, read)
+        self._nursery.start_soon(self._run, sending)
+        return sending
+
+    async def _run(self, sending: Sending) -> None:
+        try:
+            await sending.run()
+        finally:
+            self._count -= 1
