@@ -121,3 +121,8 @@ def test_parts_of_other_sizes_are_not_put_together(tmp_path):
     write(tmp_path, conditions([], {}, SIZES), Results(), publish=False)
     with pytest.raises(ValueError, match="other sizes"):
         earlier(tmp_path, conditions([], {}, replace(SIZES, big=2)))
+
+
+def test_memory_is_compared_with_that_of_rclone_as_the_promise_says():
+    found = cells(ours=30, rclone=60, s3fs=10)
+    assert judge(BY_KEY["memory-idle"], found, None) == ("0.5", "yes (≤ 1 of rclone's)")

@@ -157,12 +157,14 @@ def _table(told: Conditions, results: Results, where: str) -> list[str]:
 def judge(row: Row, cells: dict[str, Cell | None], limit: float | None) -> tuple[str, str]:
     """Return the ratio to the better peer, and whether what was promised is reached."""
     ours = _median(cells[US])
-    theirs = [figure for peer in PEERS if (figure := _median(cells[peer])) is not None]
+    peers = (row.peer,) if row.peer else PEERS
+    theirs = [figure for peer in peers if (figure := _median(cells[peer])) is not None]
     best = (max if row.better == "more" else min)(theirs, default=None)
     ratio = None if ours is None or not best else ours / best
     verdicts = []
+    whose = f" of {row.peer}'s" if row.peer else ""
     if row.reach is not None and ratio is not None:
-        verdicts.append(_verdict(row.reached(ratio, row.reach), row, row.reach, ""))
+        verdicts.append(_verdict(row.reached(ratio, row.reach), row, row.reach, whose))
     if row.reach_limit is not None and ours is not None and limit:
         good = row.reached(ours / limit, row.reach_limit)
         verdicts.append(_verdict(good, row, row.reach_limit, f" of the {row.limit}'s"))

@@ -25,6 +25,8 @@ class Row:
     """An absolute figure to stay below."""
     reach_write_back: float | None = None
     """With ``--write-back``, to the better peer's apparent figure."""
+    peer: str = ""
+    """Whose figure it is compared with; empty: the better peer's."""
     writes: bool = False
     """Ends when close has returned: then it matters what that promised."""
 
@@ -66,8 +68,8 @@ ROWS = (
     Row("grep-cold", "grep -r in them, cold", "s", "less", limit="disk"),
     Row("grep-warm", "the same, warm", "s", "less", limit="disk"),
     Row("seen", "a save is seen by another mount", "s", "less", below=0.2),
-    Row("memory-idle", "memory of the mount, idle", "MiB", "less", 1),
-    Row("memory-inodes", "… after listing {inodes} files", "MiB", "less", 1),
+    Row("memory-idle", "memory of the mount, idle", "MiB", "less", 1, peer="rclone"),
+    Row("memory-inodes", "… after listing {inodes} files", "MiB", "less", 1, peer="rclone"),
     Row("memory-load", "… the most while writing and reading {big} MiB", "MiB", "less"),
     Row("cpu-write", "CPU of all that is the contender's, writing", "s/GiB", "less"),
     Row("cpu-read", "… reading, cold", "s/GiB", "less"),
