@@ -40,13 +40,13 @@ class Settler:
         self._catalog = catalog
         self._parkings = [one for one in backends.values() if isinstance(one, Parking)]
         self._end = anyio.Event()
-        self._scope = anyio.CancelScope()
+        self._scope: anyio.CancelScope | None = None
 
     async def run(self) -> None:
         """Settle what is old enough, until `end`; then all, as far as that is quick."""
         if not self._parkings:
             return
-        with self._scope:
+        with anyio.CancelScope() as self._scope:
             while not self._end.is_set():
                 await self._quietly(self._round)
                 with anyio.move_on_after(ROUND_SECONDS):
@@ -56,7 +56,8 @@ class Settler:
     def end(self) -> None:
         """Have `run` come to its end, soon."""
         self._end.set()
-        self._scope.deadline = anyio.current_time() + END_SECONDS
+        if self._scope is not None:
+            self._scope.deadline = anyio.current_time() + END_SECONDS
 
     async def settle_all(self) -> int:
         """Settle all that nobody else is settling; return how many."""

@@ -246,7 +246,8 @@ def test_a_long_listing_asks_for_pages_and_for_nothing_else(far):
             listed = subprocess.run(["ls", "-l", bucket / "many"], check=True, capture_output=True)
         assert listed.stdout.count(b"\n") == 2501
         assert asked["node/N/entries"] == 3
-        assert asked.total() == 3
+        # One more at most, for the directory itself: if the feed began after it was looked up.
+        assert asked["node/N/entry"] == asked.total() - 3 <= 1
 
         with far.counted() as asked:
             assert sorted(os.listdir(bucket / "many")) == names
