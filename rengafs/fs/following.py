@@ -170,18 +170,25 @@ class Follower:
         for hearer in self._hearers:
             hearer.missed()
 
-    async def _forget_all(self) -> None:
+    async def _forget_all(self, *, directories: bool = False) -> None:
+        """Have everything asked for again; the names of directories only where it is said.
+
+        A directory whose name the kernel forgets is cut off from the tree for whoever works
+        in it, until the name is looked up again: getcwd() fails. What happens to directories
+        meanwhile is told as soon as the feed goes on.
+        """
         for inode in self._volume.inodes:
             if not inode.is_live:
                 continue
             inode.names = None
-            if inode.parent:
+            if inode.parent and (directories or not inode.node.kind.is_directory):
                 await self._kernel.forget(ForgetEntry(inode.parent, inode.name))
             await self._kernel.forget(_outdated(inode))
 
     async def _restart(self) -> None:
         try:
             self.last = (await self._remote.info()).change
+            await self._forget_all(directories=True)
         except RengafsError as error:
             log.warning("the service does not say where its history ends: %s", error)
 

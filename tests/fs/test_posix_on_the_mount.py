@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-RENAME_EXCHANGE = 2
+RENAME_EXCHANGE, RENAME_WHITEOUT = 2, 4
 AT_SYMLINK_FOLLOW = 0x400
 
 
@@ -236,3 +236,50 @@ def test_after_an_exchange_unsaved_bytes_still_go_where_their_file_goes(bucket):
     saves = sorted((bucket / ".versions" / "old").iterdir())
     assert saves[0].read_text() == "old"
     assert saves[-1].read_text() == "first and more"
+
+
+def test_positions_of_a_listing_stay_good_when_it_goes_back_and_forward(bucket):
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.opendir.restype = libc.readdir.restype = ctypes.c_void_p
+    libc.telldir.restype = ctypes.c_long
+    libc.telldir.argtypes = libc.readdir.argtypes = libc.closedir.argtypes = [ctypes.c_void_p]
+    libc.seekdir.argtypes = [ctypes.c_void_p, ctypes.c_long]
+    for number in range(1200):  # more than a page of the service
+        (bucket / f"{number:0200}").touch()  # long: a buffer holds about a hundred
+    stream = libc.opendir(os.fsencode(bucket))
+    assert stream, os.strerror(ctypes.get_errno())
+
+    def read():
+        entry = libc.readdir(stream)
+        return entry and ctypes.string_at(entry + 19)  # d_name of a dirent with 64-bit offsets
+
+    try:
+        told = [(libc.telldir(stream), read())]
+        while told[-1][1]:
+            told.append((libc.telldir(stream), read()))
+        for place in (1100, 3, 1150, 4, 1199, 0, 500):
+            position, name = told[place]
+            libc.seekdir(stream, position)
+            assert read() == name
+    finally:
+        libc.closedir(stream)
+
+
+def test_a_whiteout_is_no_way_to_rename(bucket):
+    (bucket / "f").touch()
+    libc = ctypes.CDLL(None, use_errno=True)
+    paths = [os.fsencode(bucket / name) for name in "fg"]
+    assert libc.renameat2(-100, paths[0], -100, paths[1], RENAME_WHITEOUT) == -1
+    assert ctypes.get_errno() == errno.EINVAL
+    assert os.listdir(bucket) == ["f"]
+
+
+def test_setting_the_time_of_access_alone_changes_the_status(bucket):
+    path = bucket / "f"
+    path.touch()
+    before = path.stat()
+    os.utime(path, ns=(before.st_atime_ns + 1, before.st_mtime_ns))
+    after = path.stat()
+    assert after.st_atime_ns == before.st_atime_ns + 1
+    assert after.st_mtime_ns == before.st_mtime_ns
+    assert after.st_ctime_ns > before.st_ctime_ns

@@ -428,11 +428,16 @@ def test_what_changes_while_the_feed_is_lost_is_seen_when_it_is_back(far):
         assert (folder / "file").read_bytes() == b"before"
         assert (folder / "gone").exists()
         assert not (folder / "new").exists()
+        inside = os.open(folder, os.O_PATH)  # as a shell has its working directory
         link.cut()
         parent = far.talk.run(calls.path(f"{far.name}/gap")).node
         node = far.talk.run(calls.entry(parent.id, "file")).node
         far.talk.do(_whole(node.id, b"after"), b"after")
         far.talk.file(parent, "new", b"made")
+        time.sleep(1)  # the loss is noticed
+        shown = os.readlink(f"/proc/self/fd/{inside}")
+        os.close(inside)
+        assert shown == str(folder)
         link.mend()
 
         eventually(lambda: (folder / "file").read_bytes() == b"after")

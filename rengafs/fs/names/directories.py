@@ -93,8 +93,9 @@ class LiveDirectory:
 
     def gave(self, position: int, name: bytes) -> None:
         """Remember that *name* was handed out at *position*, so that reading goes on behind."""
-        if position < len(self._names):
-            del self._names[position:]
+        if self._names[position : position + 1] == [name]:
+            return  # read again, after a seek: the positions behind it hold as well
+        del self._names[position:]
         self._names.append(name)
 
     def close(self) -> None:

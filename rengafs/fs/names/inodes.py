@@ -3,7 +3,8 @@
 An inode number is the node's id, so it is the same on every mount. One thing bends that:
 when a temporary is renamed over ``f``, the file keeps the id of ``f`` (history's rule) but
 the kernel goes on calling it by the temporary's inode (POSIX's rule). The table then
-remembers that this inode *stands for* the other id, for as long as the kernel knows either.
+remembers that this inode *stands for* the other id, and for a good while after the kernel has
+forgotten both: who compares numbers (a backup, a watcher) must not see another file.
 
 Version ids are of the same id space, so a saved version's inode number is its id. The
 directories of ``.versions/`` are not in the catalog; they get numbers far above all ids,
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 KNOWN_NAMES = 10_000
 """Of one directory, at the most."""
+
+KEPT_NUMBERS = 10_000
+"""Nodes that the kernel has forgotten, and that will bear the number of another if it asks."""
 
 _NO_XATTRS: Final[dict[str, bytes]] = {}
 """Never written to: nodes are frozen."""
@@ -195,6 +199,10 @@ class Inodes:
         self._by_number: dict[int, Inode] = {}
         self._stands_for: dict[int, int] = {}
         """Node id → inode number, where they differ."""
+        self._goes_by: dict[int, int] = {}
+        """The same, by number."""
+        self._forgotten: dict[int, None] = {}
+        """Nodes of these that the kernel does not know now, the longest forgotten first."""
         self._views: dict[View, int] = {}
         self._next_view = itertools.count(FIRST_VIEW)
         self._by_number[ROOT] = Inode(ROOT, root)
@@ -231,7 +239,12 @@ class Inodes:
 
     def number_of(self, node: int) -> int:
         """Return the inode number under which a node is known, or would be."""
-        return self._stands_for.get(node, node)
+        number = self._stands_for.get(node, node)
+        if number == node != self._goes_by.get(node, node):
+            # It was a temporary and is back, while its number is that of what it replaced.
+            number = next(self._next_view)
+            self._number(node, number)
+        return number
 
     def number_of_view(self, view: View) -> int:
         """Return the inode number of a part of history."""
@@ -282,26 +295,44 @@ class Inodes:
         old = self.of_node(target.id)
         if old is not None and old is not moved:
             old.what = msgspec.structs.replace(old.node, links=0)
-        if moved.number == target.id:
-            self._stands_for.pop(target.id, None)
-        else:
-            self._stands_for[target.id] = moved.number
+        self._number(target.id, moved.number)
         moved.what = target
         moved.stale = False
+
+    def _number(self, node: int, number: int) -> None:
+        """Let *node* go by *number*, and no other node by it."""
+        former = self._goes_by.pop(number, None)
+        if former is not None:
+            del self._stands_for[former]
+        old = self._stands_for.pop(node, None)
+        if old is not None:
+            del self._goes_by[old]
+        if number != node:
+            self._stands_for[node] = number
+            self._goes_by[number] = node
 
     def _drop_if_unused(self, inode: Inode) -> None:
         if inode.lookups > 0 or inode.handles > 0:
             return
         self._by_number.pop(inode.number, None)
         if isinstance(inode.what, Node):
-            self._drop_alias(inode.what.id)
+            self._forgot(inode.what.id)
         elif not isinstance(inode.what, Saved):
             self._views.pop(inode.what, None)
 
-    def _drop_alias(self, node: int) -> None:
+    def _forgot(self, node: int) -> None:
+        if self._is_forgotten(node):
+            self._forgotten.pop(node, None)
+            self._forgotten[node] = None
+        while len(self._forgotten) > KEPT_NUMBERS:
+            eldest = next(iter(self._forgotten))
+            del self._forgotten[eldest]
+            if self._is_forgotten(eldest):
+                del self._goes_by[self._stands_for.pop(eldest)]
+
+    def _is_forgotten(self, node: int) -> bool:
         number = self._stands_for.get(node)
-        if number is not None and number not in self._by_number and node not in self._by_number:
-            del self._stands_for[node]
+        return number is not None and {number, node}.isdisjoint(self._by_number)
 
 
 def _share(node: Node) -> None:

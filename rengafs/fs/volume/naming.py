@@ -11,7 +11,7 @@ from rengafs.fs.names.listings import Listing
 from rengafs.fs.names.requests import Caller
 from rengafs.fs.volume.tree import Tree
 from rengafs.protocol import names
-from rengafs.protocol.errors import NameTooLong, NotSupported, ReadOnly, RengafsError
+from rengafs.protocol.errors import BadRequest, NameTooLong, NotSupported, ReadOnly, RengafsError
 from rengafs.protocol.operations import (
     Link,
     MakeBucket,
@@ -144,7 +144,7 @@ class Names(Tree):
         """Rename; *flags* as of renameat2(2)."""
         how = _RENAMES.get(flags)
         if how is None:
-            raise NotSupported("rename takes RENAME_NOREPLACE or RENAME_EXCHANGE, no other flags")
+            raise BadRequest("rename takes RENAME_NOREPLACE or RENAME_EXCHANGE, no other flags")
         source = self._writable_directory(parent)
         target = self._writable_directory(new_parent, new_name)
         await self._commit_before_rename(source, name)
