@@ -5,6 +5,7 @@ leaves a file without a lock, and whoever finds it removes it.
 """
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +14,12 @@ import msgspec
 
 from rengafs.cli.exits import Exit, refuse
 from rengafs.cli.locks import FileLock, try_lock
+from rengafs.cli.mounttable import find_mount
 from rengafs.cli.paths import Paths, short_hash
 from rengafs.protocol.errors import RengafsError
+
+ENDING_SECONDS = 5.0
+"""Long enough for a mount without unsent writes to end."""
 
 
 class MountRecord(msgspec.Struct, frozen=True):
@@ -45,19 +50,29 @@ def recorded(paths: Paths, record: MountRecord) -> Iterator["Recorded"]:
     """
     path = record_path(paths, Path(record.mountpoint))
     path.parent.mkdir(mode=0o700, exist_ok=True)
-    lock = try_lock(path)
-    if lock is None:
-        other = read_record(path)
-        by = f" by process {other.pid}" if other else ""
-        raise refuse(
-            Exit.MOUNT_POINT,
-            f"{record.mountpoint} is already mounted{by}; use it, or say: "
-            f"rengafs umount {record.mountpoint}",
-        )
+    lock = _awaited_lock(path, record.mountpoint)
     try:
         yield Recorded(lock, record)
     finally:
         lock.remove_and_release()
+
+
+def _awaited_lock(path: Path, mountpoint: str) -> FileLock:
+    """Lock a record. Waits a little for a mount that ended just now, and is about to let go."""
+    until = time.monotonic() + ENDING_SECONDS
+    while (lock := try_lock(path)) is None:
+        found = find_mount(Path(mountpoint))
+        mounted = found is not None and found.ours
+        if mounted or time.monotonic() > until:
+            other = read_record(path)
+            by = f" by process {other.pid}" if other else ""
+            told = f"is already mounted{by}; use it" if mounted else f"is being used{by}; wait"
+            raise refuse(
+                Exit.MOUNT_POINT,
+                f"{mountpoint} {told}, or say: rengafs umount {mountpoint}",
+            )
+        time.sleep(0.05)
+    return lock
 
 
 class Recorded:

@@ -68,6 +68,15 @@ def test_what_is_written_is_there_after_mounting_again_and_nothing_is_left_betwe
     assert home.leftovers() == []
 
 
+def test_a_mount_is_there_again_right_after_any_umount(home):
+    for _ in range(3):
+        mount(home)
+        # Unlike ours, it does not wait for the process to end.
+        subprocess.run(["fusermount3", "-u", home.mountpoint], check=True)
+    mount(home)
+    umount(home)
+
+
 def test_mounting_twice_is_refused_and_the_mount_goes_on(home, refused):
     mount(home)
 
