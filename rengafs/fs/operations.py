@@ -45,6 +45,8 @@ log = logging.getLogger(__name__)
 PREFERRED_IO = 128 << 10
 """``st_blksize``: what the kernel reads ahead at a time."""
 STATFS_BLOCK = 4096
+DOTS = 2
+"""Rows of a listing that are not of what stands below: ``.`` and ``..``."""
 MANY = 1 << 40
 """Blocks or files that are free where nothing limits them."""
 
@@ -286,15 +288,21 @@ class Operations(pyfuse3.Operations):
 
     @_request
     async def readdir(self, fh: FileHandleT, start_id: int, token: ReaddirToken) -> None:
-        position = start_id
+        # Two more than what is below: a local disk lists them, and some tools count on that.
+        # Their look-ups are not counted, by the kernel's rule.
         directories, row = self._volume.directories, self._volume.row
+        for position, (name, stat) in enumerate(self._volume.dots(fh)):
+            shown = self._attributes(stat, 0.0)
+            if position >= start_id and not pyfuse3.readdir_reply(token, name, shown, position + 1):
+                return
+        position = max(0, start_id - DOTS)
         while rows := await directories.read(fh, position):
             mark = directories.mark(fh)
             for name, what in rows:
                 stat, outdated = row(what, mark)
                 valid = 0.0 if outdated else self._volume.validity(what)
                 attributes = self._attributes(stat, valid)
-                if not pyfuse3.readdir_reply(token, name, attributes, position + 1):
+                if not pyfuse3.readdir_reply(token, name, attributes, position + DOTS + 1):
                     return
                 directories.gave(fh, position, name, what, stale=outdated)
                 position += 1

@@ -3,6 +3,7 @@
 import ctypes
 import errno
 import os
+import subprocess
 
 import pytest
 
@@ -283,3 +284,18 @@ def test_setting_the_time_of_access_alone_changes_the_status(bucket):
     assert after.st_atime_ns == before.st_atime_ns + 1
     assert after.st_mtime_ns == before.st_mtime_ns
     assert after.st_ctime_ns > before.st_ctime_ns
+
+
+@pytest.mark.parametrize("below", [".", "sub", ".versions"])
+def test_a_directory_lists_itself_and_its_parent_first(bucket, below):
+    (bucket / "sub").mkdir()
+    (bucket / "sub" / "f").touch()
+    where = bucket / below
+    listed = subprocess.run(["ls", "-aif", where], check=True, capture_output=True, text=True)
+    rows = [line.split() for line in listed.stdout.splitlines()]
+    assert [name for _, name in rows[:2]] == [".", ".."]
+    assert [int(number) for number, _ in rows[:2]] == [
+        where.stat().st_ino,
+        (where.parent if below != "." else bucket.parent).stat().st_ino,
+    ]
+    assert len(rows) == 2 + len(os.listdir(where))

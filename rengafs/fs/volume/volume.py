@@ -243,6 +243,12 @@ class Volume(Names):
             extra.append((VERSIONS, history_of(inode.node)))
         return self.directories.open(inode, self._live(inode.node.id, extra))
 
+    def dots(self, handle: int) -> list[tuple[bytes, Stat]]:
+        """Return the rows of an open directory that stand for itself and for what it is in."""
+        inode = self.directories.inode_of(handle)
+        above = self.inodes.find(inode.parent) or inode
+        return [(b".", self.stat(inode)), (b"..", self.stat(above))]
+
     async def sync_directory(self, handle: int) -> None:
         """Wait until the service has what was written in a directory; of the root, anywhere."""
         inode = self.directories.inode_of(handle)
