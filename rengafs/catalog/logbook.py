@@ -136,8 +136,10 @@ def _word(last: dict[str, Row[Any]]) -> str | None:
         return "replaced" if "entered" in last and "made" not in last else "saved"
     if "made" in last:
         return "restored" if last["made"].action == "restore" else "made"
+    if "taken" in last:
+        return "unshared"
     if "entered" in last:
-        return "linked"
+        return "shared" if last["entered"].action == "grant" else "linked"
     if "left" in last:
         return "unlinked"
     return "attributes" if "attributes" in last else None

@@ -109,16 +109,19 @@ def list_members(connection: Connection, bucket: int | None = None) -> list[Memb
     return [Member(row.bucket, row.name, row.role) for row in connection.execute(query)]
 
 
-def set_role(w: Writer, bucket: int, name: str, role: Role | None) -> None:
-    """Make a user a member of a bucket; None: no longer. Raises `NotFound` for either."""
+def set_role(w: Writer, bucket: int, name: str, role: Role | None) -> int:
+    """Make a user a member of a bucket; None: no longer. Raises `NotFound` for either.
+
+    Return the user's id.
+    """
     user = w.connection.execute(select(users.c.id).where(users.c.name == name)).scalar()
     if user is None:
         raise NotFound(f"nobody is called {name!r}; `rengafs token create {name}` makes a user")
     w.connection.execute(delete(members).where(members.c.bucket == bucket, members.c.user == user))
-    if role is None:
-        return
-    row = {"bucket": bucket, "user": user, "role": role}
-    w.connection.execute(insert(members), row)
+    if role is not None:
+        row = {"bucket": bucket, "user": user, "role": role}
+        w.connection.execute(insert(members), row)
+    return int(user)
 
 
 def _permit_bucket(connection: Connection, user: int, name: str) -> None:

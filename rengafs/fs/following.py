@@ -127,6 +127,8 @@ class Follower:
         match event.what:
             case "entered" | "left":
                 return self._name_changed(event)
+            case "taken":
+                return self._name_changed(event)  # of the root, as if it were deleted
             case "saved" | "attributes" | "gone":
                 inode = self._volume.inodes.of_node(event.node)
                 return [] if inode is None else [_outdated(inode)]

@@ -184,7 +184,8 @@ class LogEntry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     what: str
     """``made``, ``saved``, ``replaced`` (saved by a rename over it), ``renamed``,
     ``deleted``, ``linked``, ``unlinked``, ``attributes``, ``restored``, ``cloned``,
-    ``labelled``, ``unlabelled``, ``retention`` (*label* is the new rule), ``pruned``."""
+    ``labelled``, ``unlabelled``, ``retention`` (*label* is the new rule), ``pruned``,
+    ``shared``, ``unshared``."""
     action: str
     """The operation, or ``apply`` for several in one change."""
     node: int
@@ -233,7 +234,8 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     ``saved``: *node* has the new *version*. ``attributes``: *node*'s were set.
     ``made`` and ``gone``: *node* came to be, or lost its last name.
     ``labelled`` and ``unlabelled``: the bucket *node* has, or lost, the label *name*.
-    ``retention``: the bucket *node* has the rule *name*. ``pruned``: *other* versions went."""
+    ``retention``: the bucket *node* has the rule *name*. ``pruned``: *other* versions went.
+    ``taken``: the bucket *node*, called *name*, may no longer be seen by who is told this."""
     node: int
     bucket: int = 0
     parent: int = 0

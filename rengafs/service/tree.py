@@ -130,7 +130,9 @@ async def feed(parts: Parts, call: Call) -> Response:
     async def read(since: int) -> list[Change]:
         changes = await parts.read(Catalog.changes_after, since)
         seen = await _seen(parts, call) if changes else None
-        return changes if seen is None else [_as_seen(change, seen) for change in changes]
+        if seen is None:
+            return changes
+        return [_as_seen(change, seen, call.user.user) for change in changes]
 
     stream = parts.hub.stream(query.since, await read(query.since), read)
     return StreamingResponse(stream, media_type=LINES.type, headers={"cache-control": "no-store"})
@@ -143,9 +145,14 @@ async def _seen(parts: Parts, call: Call) -> frozenset[int] | None:
     return await parts.read(Catalog.visible, call.user.user)
 
 
-def _as_seen(change: Change, seen: frozenset[int]) -> Change:
+def _as_seen(change: Change, seen: frozenset[int], user: int) -> Change:
     """Return a change with the events that may be seen; its number stays, so none is missed."""
-    events = [event for event in change.events if event.bucket in seen or event.node == ROOT]
+    events = [
+        event
+        for event in change.events
+        if (event.other == user if event.what == "taken" else event.bucket in seen)
+        or event.node == ROOT
+    ]
     if len(events) == len(change.events):
         return change
     if not events:

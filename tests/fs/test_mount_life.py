@@ -119,6 +119,27 @@ def test_two_mounts_of_one_home_see_each_other(home):
         eventually(lambda: not (one / "data" / "g").exists())
 
 
+def test_a_bucket_comes_and_goes_with_the_right_to_see_it(home):
+    with (
+        home.serving("ann", "ben") as served,
+        home.mounted("anns", *served.of("ann")) as anns,
+        home.mounted("bens", *served.of("ben")) as bens,
+    ):
+        (anns / "data").mkdir()
+        (anns / "data" / "f").write_bytes(b"secret")
+        shared = bens / "data" / "f"
+        for _ in range(2):
+            assert os.listdir(bens) == []
+            assert not shared.exists()
+            home.run("bucket", "grant", "--data", str(served.data), "data", "ben", "reader")
+            eventually(shared.exists)
+            assert shared.read_bytes() == b"secret"
+            assert os.listdir(bens) == ["data"]
+            home.run("bucket", "revoke", "--data", str(served.data), "data", "ben")
+            eventually(lambda: not shared.exists())
+        assert (anns / "data" / "f").read_bytes() == b"secret"
+
+
 def test_an_open_file_goes_on_reading_its_version_when_another_mount_saves(home):
     with home.mounted("one") as one, home.mounted("two") as two:
         (one / "data").mkdir()

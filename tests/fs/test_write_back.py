@@ -231,34 +231,18 @@ def test_what_the_service_has_no_room_for_waits_and_is_sent_when_it_has(home):
 
 def test_what_the_service_refuses_for_good_is_put_aside_and_told(home):
     """A bucket in which one may only read from now on."""
-    data = home.path / "served"
-    listen = home.path / "run" / "s.sock"
-    serve = [*home.command, "serve", "--listen", f"unix:{listen}", "--data", str(data)]
-    tokens = {}
-    for name in ("ann", "ben"):
-        said = home.run("token", "create", name, "--data", str(data)).stdout
-        tokens[name] = home.path / name
-        tokens[name].write_text(said.split()[-1])
-    service = subprocess.Popen(serve, env=home.environment, stdout=subprocess.PIPE, text=True)
-    try:
-        assert service.stdout.readline()
-        where = ["--endpoint", f"unix:{listen}", "--token-file"]
-        with home.mounted("anns", *where, str(tokens["ann"])) as anns:
-            (anns / "data").mkdir()
-            grant = ["bucket", "grant", "--data", str(data), "data", "ben"]
-            home.run(*grant, "writer")
-            with home.mounted("bens", "--write-back", *where, str(tokens["ben"])) as bens:
-                (bens / "data" / "f").write_bytes(b"one")
-                sync(bens)
-                home.run(*grant, "reader")
-                (bens / "data" / "f").write_bytes(b"precious")
-                eventually(lambda: report(bens).get("failed"))
-                (failed,) = report(bens)["failed"]
-                assert failed["name"] == "data/f"
-                assert Path(failed["kept"]).read_bytes() == b"precious"
-                assert os.getxattr(bens / "data" / "f", "user.renga.state").startswith(b"failed")
-                eventually(lambda: (bens / "data" / "f").read_bytes() == b"one")
-    finally:
-        service.kill()
-        service.wait()
-        service.stdout.close()
+    with home.serving("ann", "ben") as served, home.mounted("anns", *served.of("ann")) as anns:
+        (anns / "data").mkdir()
+        grant = ["bucket", "grant", "--data", str(served.data), "data", "ben"]
+        home.run(*grant, "writer")
+        with home.mounted("bens", "--write-back", *served.of("ben")) as bens:
+            (bens / "data" / "f").write_bytes(b"one")
+            sync(bens)
+            home.run(*grant, "reader")
+            (bens / "data" / "f").write_bytes(b"precious")
+            eventually(lambda: report(bens).get("failed"))
+            (failed,) = report(bens)["failed"]
+            assert failed["name"] == "data/f"
+            assert Path(failed["kept"]).read_bytes() == b"precious"
+            assert os.getxattr(bens / "data" / "f", "user.renga.state").startswith(b"failed")
+            eventually(lambda: (bens / "data" / "f").read_bytes() == b"one")

@@ -207,6 +207,20 @@ def test_the_feed_tells_of_ones_own_buckets_and_of_one_that_is_granted(scene: Sc
     assert [event.what for event in told[1].events] == ["entered"]
 
 
+def test_the_feed_tells_only_whom_a_bucket_was_taken_from(scene: Scene) -> None:
+    name = scene.bucket_name()
+    scene.grant("reader")
+    since = scene.owner.run(calls.service()).change
+    scene.grant(None)
+
+    for talk, told in ((scene.owner, []), (scene.other, [("taken", scene.bucket.id, ROOT, name)])):
+        with following(talk, since) as records:
+            change = next(record for record in records if isinstance(record, Change))
+        assert [(it.what, it.node, it.parent, it.name) for it in change.events] == told
+    logged = scene.owner.run(calls.log(f"{name}")).entries
+    assert [entry.what for entry in logged][:2] == ["unshared", "shared"]
+
+
 def test_the_feed_of_others_is_empty(scene: Scene) -> None:
     since = scene.owner.run(calls.service()).change
     scene.owner.save(scene.file, b"hidden")

@@ -76,6 +76,26 @@ class Home:
                     subprocess.run(["fusermount3", "-uz", str(mountpoint)], check=False)
                     raise AssertionError(f"umount failed: {unmounted.stderr}\n{self.logs()}")
 
+    @contextmanager
+    def serving(self, *users: str) -> Iterator["Served"]:
+        """Run a service for several users, with a token for each."""
+        data, socket = self.path / "served", self.path / "run" / "s.sock"
+        served = Served(data, f"unix:{socket}", {})
+        for user in users:
+            said = self.run("token", "create", user, "--data", str(data)).stdout
+            served.tokens[user] = self.path / f"{user}.token"
+            served.tokens[user].write_text(said.split()[-1])
+        command = [*COMMAND, "serve", "--listen", served.endpoint, "--data", str(data)]
+        with subprocess.Popen(
+            command, env=self.environment, stdout=subprocess.PIPE, text=True
+        ) as service:
+            try:
+                assert service.stdout is not None
+                assert service.stdout.readline()
+                yield served
+            finally:
+                service.kill()
+
     def processes(self) -> list[int]:
         """Return the running processes that belong to this home."""
         return [pid for pid, env in _environments() if env.get("HOME") == str(self.path)]
@@ -88,6 +108,20 @@ class Home:
         for mountpoint in _mountpoints():
             if mountpoint.startswith(str(self.path)):
                 subprocess.run(["umount", "-l", mountpoint], check=False)
+
+
+@dataclass
+class Served:
+    """A service for several users."""
+
+    data: Path
+    endpoint: str
+    tokens: dict[str, Path]
+    """The file of each user's token."""
+
+    def of(self, user: str) -> list[str]:
+        """Return the options of ``rengafs mount`` for a user."""
+        return ["--endpoint", self.endpoint, "--token-file", str(self.tokens[user])]
 
 
 def is_mounted(path: Path) -> bool:

@@ -6,6 +6,7 @@ from rengafs.catalog import access, membership, original, places
 from rengafs.catalog.calls.transactions import Transactions
 from rengafs.catalog.values import ADMIN, Actor, Member, Role, TokenHolder, TokenListing
 from rengafs.protocol.errors import NotFound
+from rengafs.protocol.records import Kind
 
 
 class Users(Transactions):
@@ -102,11 +103,23 @@ class Users(Transactions):
         """Make a user a member of a bucket; None: no longer. Raises `NotFound`."""
         with self._write(ADMIN) as w:
             original.get_bucket(w, bucket)
-            membership.set_role(w, bucket, name, role)
+            user = membership.set_role(w, bucket, name, role)
             place = original.eldest_place(w.connection, bucket)
-            if role is not None and place is not None:
+            if place is None:
+                return
+            if role is None:
+                w.event(
+                    "taken",
+                    bucket,
+                    bucket=bucket,
+                    parent=place.parent,
+                    name=place.shown,
+                    kind=Kind.BUCKET,
+                    other=user,
+                )
+            else:
                 w.tell_entered(place)  # it is new to somebody
-                w.complete("grant")
+            w.complete("take" if role is None else "grant")
 
     def note_read(self, actor: Actor, version: int) -> None:
         """Keep which execution or project read a version."""
