@@ -18,6 +18,8 @@ from rengafs.protocol.names import to_wire
 from rengafs.protocol.records import ROOT, Kind, Log, LogEntry
 
 _WORDS = ("labelled", "unlabelled", "retention", "pruned")
+_LESSER = (("taken", "unshared"), ("left", "unlinked"), ("attributes", "attributes"))
+"""Events that are news where nothing greater happened, and their words."""
 
 
 def log_of(
@@ -136,13 +138,9 @@ def _word(last: dict[str, Row[Any]]) -> str | None:
         return "replaced" if "entered" in last and "made" not in last else "saved"
     if "made" in last:
         return "restored" if last["made"].action == "restore" else "made"
-    if "taken" in last:
-        return "unshared"
     if "entered" in last:
         return "shared" if last["entered"].action == "grant" else "linked"
-    if "left" in last:
-        return "unlinked"
-    return "attributes" if "attributes" in last else None
+    return next((word for event, word in _LESSER if event in last), None)
 
 
 class _Paths:

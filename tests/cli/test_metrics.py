@@ -92,7 +92,8 @@ def test_a_port_that_is_taken_and_what_is_no_address(home, refused):
 def test_a_live_page_shows_mounts_until_ctrl_c(home, bucket):
     terminal, end = pty.openpty()
     process = subprocess.Popen(
-        [*home.program, "status", "--watch"],
+        # Also where the tests were started with the signal ignored, as shells do behind "&".
+        ["env", "--default-signal=INT", *home.program, "status", "--watch"],
         env={**home.environment, "TERM": "xterm", "COLUMNS": "180"},
         stdin=end,
         stdout=end,
