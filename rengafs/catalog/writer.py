@@ -463,7 +463,9 @@ _ADD_LINKS = Prepared(
 _CLOSE_EDGE = Prepared(update(edges).where(edges.c.id == _NUMBER).values(until=bindparam("change")))
 _CLOSE_STATE = Prepared(
     update(states)
-    .where(states.c.node == _NUMBER, states.c.until.is_(None), states.c.since < bindparam("change"))
+    # The sum keeps SQLite from looking for it among all that the node ever was.
+    .where(states.c.node == _NUMBER, states.c.until.is_(None))
+    .where(states.c.since + 0 < bindparam("change"))
     .values(until=bindparam("change"))
 )
 _TOUCH = Prepared(

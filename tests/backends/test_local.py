@@ -1,5 +1,6 @@
 """The local backend, and what is its own."""
 
+import hashlib
 import os
 import subprocess
 from collections.abc import Callable, Iterator
@@ -9,9 +10,9 @@ import anyio
 import pytest
 from support.backend_contract import BackendContract, keys, stream, whole
 
-from rengafs.backends.base import Backend, Composition
+from rengafs.backends.base import PIECE_BYTES, Backend, Composition
 from rengafs.backends.local.backend import LocalBackend, open_local
-from rengafs.protocol.errors import NoSpace, SetupError
+from rengafs.protocol.errors import BodyMismatch, NoSpace, SetupError
 
 
 def path_of(backend: Backend, key: str) -> Path:
@@ -42,6 +43,25 @@ class TestLocal(BackendContract):
             await backend.draw_out(second.key)
             for stored in (first, second):
                 assert path_of(backend, stored.key).stat().st_blocks * 512 < 1 << 20
+
+        anyio.run(run)
+
+    def test_what_is_small_is_stored_at_once(self, backend: Backend) -> None:
+        async def run() -> None:
+            first = backend.compose_now(Composition(length=6, extents=((0, 6),)), b"abcdef")
+            assert first is not None
+            plan = Composition(length=8, base=first.key, base_size=6, extents=((2, 2), (6, 2)))
+            second = backend.compose_now(plan, b"CDgh")
+            assert second is not None
+            for stored, content in ((first, b"abcdef"), (second, b"abCDefgh")):
+                assert await whole(backend, stored) == content
+                assert stored.sha256 == hashlib.sha256(content).hexdigest()
+            with pytest.raises(BodyMismatch):
+                backend.compose_now(Composition(length=6, extents=((0, 6),)), b"abc")
+            large = await backend.put(stream(bytes(PIECE_BYTES + 1)))
+            plan = Composition(length=1, base=large.key, base_size=large.size)
+            assert backend.compose_now(plan, b"") is None
+            assert set(await keys(backend)) == {first.key, second.key, large.key}
 
         anyio.run(run)
 

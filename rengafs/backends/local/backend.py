@@ -76,6 +76,21 @@ class LocalBackend(Backend):
         base = await self._file_for(plan.base)
         return await self._store(lambda path: Drawing.over(path, plan, base), payload)
 
+    def compose_now(self, plan: Composition, payload: bytes) -> Stored | None:
+        """Do the same here and now, unless the base is long, or laid."""
+        base = None if plan.base is None else self._path(plan.base)
+        if base is not None and (plan.base_size > PIECE_BYTES or not base.exists()):
+            return None
+        key = uuid.uuid4().hex
+        drawing = Drawing.over(self._directory / TEMPORARY / key, plan, base)
+        drawing.waiting = [payload]
+        with _translated():
+            try:
+                return drawing.finish(key, self._path(key))
+            finally:
+                if not drawing.finished:
+                    drawing.abandon()
+
     async def _store(
         self,
         begin: Callable[[Path], Drawing],
