@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from support.mounts import Home
 from support.rgw import Gateway
 from support.services import RunningService, running_service
 from support.storehome import CONFIGURATION
@@ -41,16 +42,21 @@ class Scene:
 
     def served(self) -> float:
         """Return how many contents the service gave itself."""
+        return sum(count for line, count in self._counts() if 'status="307"' not in line)
+
+    def sent(self) -> float:
+        """Return how often it sent a reader to the store."""
+        return sum(count for line, count in self._counts() if 'status="307"' in line)
+
+    def _counts(self) -> list[tuple[str, float]]:
         transport = httpx.HTTPTransport(uds=self.service.endpoint.socket)
         with httpx.Client(transport=transport, base_url="http://x", timeout=240) as http:
             text = http.get("/metrics").text
-        counted = [
-            line.rpartition(" ")[2]
+        return [
+            (line, float(line.rpartition(" ")[2]))
             for line in text.splitlines()
             if line.startswith('rengafs_requests_total{endpoint="content"')
-            and 'status="307"' not in line
         ]
-        return sum(map(float, counted))
 
 
 KEY = "tempurl-key"
@@ -124,6 +130,26 @@ async def test_the_trio_driver_follows_too(scene: Scene) -> None:
             assert b"".join([piece async for piece in pieces]) == CONTENT[9:]
     finally:
         await driver.aclose()
+
+
+@pytest.mark.fuse
+def test_a_mount_follows(scene: Scene, home: Home) -> None:
+    token = home.path / "token"
+    token.write_text(scene.service.token)
+    options = ["--endpoint", scene.service.address, "--token-file", str(token)]
+    before = scene.served()
+    with home.mounted("buckets", *options) as top:
+        file = top / "b" / "f"
+        assert file.read_bytes() == CONTENT
+        assert scene.sent() > 0
+        later = os.urandom(SIZE)
+        file.write_bytes(later)
+        with file.open("rb") as opened:
+            opened.seek(SIZE // 2)
+            assert opened.read() == later[SIZE // 2 :]
+            opened.seek(0)
+            assert opened.read() == later
+    assert scene.served() == before
 
 
 @pytest.mark.parametrize("scene", [WRONG], indirect=True, ids=["wrong key"])
