@@ -16,8 +16,10 @@ from rengafs.protocol.operations import Outcome, RemoveXattr, SetAttributes, Set
 from rengafs.protocol.records import Node
 
 MAX_XATTR_NAME = 255
-MAX_XATTRS = 64 << 10
-"""Bytes of one value, and of all names and values of a node: Linux' own limit."""
+MAX_XATTR_VALUE = 64 << 10
+"""Bytes: Linux' own limit."""
+MAX_XATTRS = 128 << 10
+"""Bytes of all names and values of a node: pages of nodes carry them."""
 
 
 def set_attributes(w: Writer, operation: SetAttributes) -> Outcome:
@@ -54,6 +56,8 @@ def set_xattr(w: Writer, operation: SetXattr) -> Outcome:
     if node.xattrs.get(name) == value:
         return Outcome(node=node)
     xattrs = {**node.xattrs, name: value}
+    if len(value) > MAX_XATTR_VALUE:
+        raise NoSpace(f"the value of an attribute has at most {MAX_XATTR_VALUE} bytes")
     if sum(len(key.encode()) + len(item) for key, item in xattrs.items()) > MAX_XATTRS:
         raise NoSpace(f"all attributes of a node have at most {MAX_XATTRS} bytes together")
     return Outcome(node=_altered(w, replace(node, xattrs=xattrs)))

@@ -244,8 +244,18 @@ def test_extended_attributes(bucket):
     os.removexattr(file, "user.colour")
     with fails_with(errno.ENODATA):
         os.getxattr(file, "user.colour")
+    # Found by name only: a copy with all attributes must not try to forge them.
+    assert len(os.getxattr(file, "user.renga.sha256")) == 64
+    assert os.listxattr(file) == []
     with fails_with(errno.EPERM):
         os.setxattr(file, "user.renga.sha256", b"forged")
+    longest = bytes(65536)
+    os.setxattr(file, "user.a", longest)
+    os.setxattr(file, "user.a", longest[1:], os.XATTR_REPLACE)
+    assert os.getxattr(file, "user.a") == longest[1:]
+    with fails_with(errno.ENOSPC):
+        os.setxattr(file, "user.b", longest)
+    os.removexattr(file, "user.a")
     with fails_with(errno.EOPNOTSUPP):
         os.setxattr(file, "trusted.x", b"x")
 

@@ -1,4 +1,7 @@
-"""Extended attributes: those that are stored, and those that tell of the version."""
+"""Extended attributes: those that are stored, and those that tell of the version.
+
+The latter are found by name and not listed.
+"""
 
 from collections.abc import Callable
 
@@ -32,21 +35,14 @@ _OF_VERSION: dict[str, Callable[[Version], str]] = {
 
 
 def listed(what: What) -> list[str]:
-    """Return the names that listxattr gives."""
-    match what:
-        case (Node() as node) | Past(node=node):
-            shown = [f"{PREFIX}id", *node.xattrs]
-            if node.version is not None:
-                shown += _OF_VERSION
-            if node.kind is Kind.BUCKET:
-                shown.append(f"{PREFIX}backend")
-            if node.origin:
-                shown.append(ORIGIN)
-            return shown
-        case Saved():
-            return [f"{PREFIX}id", *_OF_VERSION]
-        case _:
-            return []
+    """Return the names that listxattr gives: of what is stored, and can be stored elsewhere.
+
+    Not what tells of the version: ``cp -a`` and ``rsync -X`` would try to give it to a copy.
+    """
+    if not isinstance(what, Node | Past):
+        return []
+    node = what.node if isinstance(what, Past) else what
+    return [*node.xattrs, *([ORIGIN] if node.origin else [])]
 
 
 async def get(remote: Remote, what: What, name: str) -> bytes:
