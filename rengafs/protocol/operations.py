@@ -13,8 +13,17 @@ from typing import Literal
 
 import msgspec
 
-from rengafs.protocol.errors import Problem
+from rengafs.protocol.errors import Problem, TooLarge
 from rengafs.protocol.records import Kind, Node, Version
+
+MAX_LENGTH = 1 << 50
+"""Bytes of one version: a mistake, not a file, is longer."""
+
+
+def refuse_too_long(length: int) -> None:
+    """Raise `TooLarge` for a length that no version may have."""
+    if length > MAX_LENGTH:
+        raise TooLarge(f"a version has at most {MAX_LENGTH} bytes, not {length}")
 
 
 class _Operation(

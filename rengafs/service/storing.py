@@ -7,13 +7,10 @@ from rengafs.backends.base import Composition, Stored
 from rengafs.backends.merging import Payload, whole
 from rengafs.catalog.parking import is_parked
 from rengafs.catalog.values import Base, Blob
-from rengafs.protocol.errors import BadRequest, TooLarge
-from rengafs.protocol.operations import Commit
+from rengafs.protocol.errors import BadRequest
+from rengafs.protocol.operations import Commit, refuse_too_long
 from rengafs.service.fetching import fetch, refuse_lost
 from rengafs.service.parts import Parts
-
-MAX_LENGTH = 1 << 50
-"""Bytes of one version: a mistake, not a file, is longer."""
 
 
 async def put(parts: Parts, base: Base, stream: AsyncIterable[bytes]) -> Blob | None:
@@ -75,8 +72,7 @@ def _plan(base: Base, operation: Commit) -> Composition:
 
 def check_extents(operation: Commit) -> None:
     """Raise `BadRequest` unless extents, payload and length fit together; or `TooLarge`."""
-    if operation.length > MAX_LENGTH:
-        raise TooLarge(f"a version has at most {MAX_LENGTH} bytes, not {operation.length}")
+    refuse_too_long(operation.length)
     if operation.length < 0:
         raise BadRequest(f"a version can't have {operation.length} bytes")
     end = 0

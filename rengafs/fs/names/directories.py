@@ -55,7 +55,7 @@ class LiveDirectory:
         self._listings = listings
         self._pages = Pages(remote, node, at, ahead)
         self._names: list[bytes] = []
-        """All names handed out in this pass, in order."""
+        """All names handed out, in order, as the last that read each position saw it."""
         self._page: list[Row] = []
         self._page_start = 0
         """The position of the page's first row."""
@@ -77,7 +77,7 @@ class LiveDirectory:
     async def read(self, position: int) -> list[Row]:
         """Return some rows from *position* on; none at the end."""
         if position == 0:
-            self._names = []
+            # The names stay: it may have been a seek, and another one goes far ahead.
             self.changed()
         if position < len(self._extra):
             return self._extra[position:]
@@ -85,9 +85,10 @@ class LiveDirectory:
         if not 0 <= index < len(self._page):
             if self._complete and index == len(self._page):
                 return []
-            if position > len(self._extra) or not self._take_listing():
+            position = min(position, len(self._names))
+            if not self._take_listing(position):
                 await self._fetch(position)
-            index = min(position, len(self._names)) - self._page_start
+            index = position - self._page_start
         # Few at a time: the kernel takes some twenty, and asks again.
         return self._page[index : index + ROWS_AT_A_TIME]
 
@@ -102,19 +103,24 @@ class LiveDirectory:
         """Let go of what is being fetched."""
         self._pages.forget()
 
-    def _take_listing(self) -> bool:
-        """Hand out a listing that is known, if there is one."""
+    def _take_listing(self, position: int) -> bool:
+        """Hand out a listing that is known, if there is one with the name before *position*."""
         listing = None if self._listings is None else self._listings.whole(self._node)
         if listing is None:
             return False
-        self._page = list(listing.rows.items())
-        self._page_start = len(self._extra)
+        rows = iter(listing.rows.items())
+        if position > len(self._extra):
+            after = self._names[position - 1]
+            if after not in listing.rows:
+                return False
+            next(name for name, _ in rows if name == after)
+        self._page = list(rows)
+        self._page_start = position
         self._complete = True
         self.mark = listing.mark
         return True
 
     async def _fetch(self, position: int) -> None:
-        position = min(position, len(self._names))
         behind = position > len(self._extra)
         after = names.to_wire(self._names[position - 1]) if behind else ""
         mark = 0 if self._listings is None else self._listings.touched.mark()

@@ -25,7 +25,7 @@ from rengafs.fs.reads.reading import Readers, VersionReader
 from rengafs.fs.writes.drafts import CommitPlan, Draft, DraftStore
 from rengafs.fs.writes.saving import Saver
 from rengafs.protocol.errors import InvalidFileOperation, RengafsError
-from rengafs.protocol.operations import Commit
+from rengafs.protocol.operations import Commit, refuse_too_long
 from rengafs.protocol.records import Node, Version
 
 log = logging.getLogger(__name__)
@@ -142,7 +142,8 @@ class Content:
         self._writer = writer
 
     async def truncate(self, length: int) -> None:
-        """Cut or grow the draft; bytes that come into being are zero."""
+        """Cut or grow the draft; bytes that come into being are zero. Raises `TooLarge`."""
+        refuse_too_long(length)
         draft = await self._writable()
         await draft.truncate(length)
         self._pending = replace(self._pending, mtime_ns=None)
