@@ -73,7 +73,8 @@ wheel: setup ## build dist/rengafs-….whl, with manual pages and completion
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist . >/dev/null
 	ls dist/*.whl
 
-install-units: setup ## install systemd units and mount.rengafs (as root: for the machine; else for you)
+# Where the program is installed already, nothing else is.
+install-units: $(if $(PROGRAM),,setup) ## install systemd units and mount.rengafs (as root: for the machine; else for you)
 	@program="$${PROGRAM:-$(CURDIR)/$(BIN)/rengafs}"
 	if [ "$${SCOPE:-$$(id -u)}" = 0 ]; then
 	  from=system; to="$(DESTDIR)/etc/systemd/system"
