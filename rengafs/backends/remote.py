@@ -116,10 +116,6 @@ class RemoteBackend(Backend):
         """Store what *plan* says; the base's pieces that stay are copied inside the store."""
         bytes_ = Payload(plan, payload)
         base = _Base(self, plan)
-        if plan.base is not None:
-            await self._patience.insist(
-                partial(self._store.check, plan.base, plan.base_size), f"a look at {plan.base}"
-            )
         if not any(keep for keep, _, _ in _runs(plan)):
             return await self.put(whole(plan, bytes_, base.read))
         upload = Upload(uuid.uuid4().hex, base=plan.base, base_size=plan.base_size)
@@ -269,7 +265,6 @@ class _Making:
         await self._patience.insist(
             lambda: self._store.finish(self._upload, parts), f"the end of the upload of {key}"
         )
-        await self._patience.insist(lambda: self._store.check(key, size), f"a look at {key}")
         self._finished = True
         return size, b"".join(self._digests[number] for number in range(self._count))
 

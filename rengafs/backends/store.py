@@ -64,7 +64,7 @@ class Store(ABC):
 
     @abstractmethod
     async def begin(self, upload: Upload) -> None:
-        """Begin an object of parts."""
+        """Begin an object of parts. Raises `Corrupt` unless its base is there in full length."""
 
     @abstractmethod
     async def send_part(self, upload: Upload, number: int, data: Bytes) -> Part:
@@ -76,7 +76,10 @@ class Store(ABC):
 
     @abstractmethod
     async def finish(self, upload: Upload, parts: Sequence[Part]) -> None:
-        """Make the object of its parts, which are all there. May be called again."""
+        """Make the object of its parts, which are all there. May be called again.
+
+        Returns when the object is there, and has the length of all parts.
+        """
 
     @abstractmethod
     async def abandon(self, upload: Upload) -> None:

@@ -5,6 +5,7 @@ the feeds at once, and gives requests under way a bounded time.
 """
 
 import asyncio
+import gc
 import importlib.metadata
 import logging
 import signal
@@ -40,6 +41,8 @@ from rengafs.service.workers import Workers
 STOP_SECONDS = 10
 KEEP_ALIVE_SECONDS = 75
 """Longer than clients keep idle connections: they, not we, close them, so no request is lost."""
+GARBAGE = 20_000
+"""Objects more than before, and the collector looks for cycles among them."""
 
 log = logging.getLogger(__name__)
 
@@ -214,6 +217,9 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self._users_lock is not None:
             self._leaving = asyncio.create_task(leave_after_users(self._users_lock, self._leave))
+        # Nearly all that is there by now stays: the collector need not look at it again and again.
+        gc.freeze()
+        gc.set_threshold(GARBAGE, 20, 50)
         self._started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

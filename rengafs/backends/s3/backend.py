@@ -7,7 +7,7 @@ are the library's. Its own tries are off: `remote` knows better what may be repe
 import asyncio
 import base64
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,7 +68,9 @@ class S3Store(Store):
         await self._made("put_object", key, data)
 
     async def begin(self, upload: Upload) -> None:
-        """Begin a multipart upload."""
+        """Begin a multipart upload; its base is looked at first."""
+        if upload.base is not None:
+            await self.check(upload.base, upload.base_size)
         upload.id = (await self._made("create_multipart_upload", upload.key))["UploadId"]
 
     async def send_part(self, upload: Upload, number: int, data: Bytes) -> Part:
@@ -109,7 +111,7 @@ class S3Store(Store):
     async def finish(self, upload: Upload, parts: Sequence[Part]) -> None:
         """Complete the upload. One that is known no more was completed by an earlier try."""
         listed = [entry for part in parts for entry in part.entries]
-        try:
+        with suppress(NoSuchUpload):  # of an earlier try: whether it is there, `check` tells
             await self._call(
                 "complete_multipart_upload",
                 upload.key,
@@ -117,8 +119,7 @@ class S3Store(Store):
                 UploadId=upload.id,
                 MultipartUpload={"Parts": listed},
             )
-        except NoSuchUpload:
-            await self.check(upload.key, sum(part.size for part in parts))
+        await self.check(upload.key, sum(part.size for part in parts))
 
     async def abandon(self, upload: Upload) -> None:
         """Drop the parts, or the object that they became."""

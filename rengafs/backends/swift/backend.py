@@ -27,7 +27,15 @@ from rengafs.backends.swift.access import Access, Entrance, Login
 from rengafs.backends.swift.asking import Answer, Asker
 from rengafs.backends.swift.errors import told, translated
 from rengafs.backends.swift.legacy import archive_of, archived, woven
-from rengafs.backends.swift.manifests import Entry, cut, entries_of, grouped
+from rengafs.backends.swift.manifests import (
+    Entry,
+    Manifests,
+    cut,
+    entries_named,
+    entries_of,
+    grouped,
+    size_named,
+)
 from rengafs.protocol.errors import BackendRefused, Corrupt, RengafsError, Unavailable
 
 READ_SECONDS = 20.0
@@ -61,15 +69,20 @@ class SwiftStore(Store):
         self._segments = f"{settings.container}+segments"
         self._asker = Asker(read_seconds, COPY_SECONDS)
         self._entrance = Entrance(settings.login, self._asker)
+        self._manifests = Manifests()
 
     async def put(self, key: str, data: Bytes) -> None:
         """Store a small object; the store compares its MD5."""
         await self._put(self._container, key, data)
 
     async def begin(self, upload: Upload) -> None:
-        """Nothing is there before the first segment; a base's manifest is read."""
-        if upload.base is not None and not is_foreign(upload.base):
-            upload.notes["base"] = await self._manifest(self._container, upload.base)
+        """Nothing is there before the first segment; a base is looked at."""
+        if upload.base is None:
+            return
+        # Whatever is remembered of it: somebody may have put another thing in its place.
+        await self.check(upload.base, upload.base_size)
+        if not is_foreign(upload.base):
+            upload.notes["base"] = await self._entries(upload.base, upload.base_size)
 
     async def send_part(self, upload: Upload, number: int, data: Bytes) -> Part:
         """Store a segment."""
@@ -99,11 +112,16 @@ class SwiftStore(Store):
         return Part(number, stop - start, [entry])
 
     async def finish(self, upload: Upload, parts: Sequence[Part]) -> None:
-        """Put the manifest. Swift looks at every segment before it takes it."""
-        entries = [entry for part in parts for entry in part.entries]
+        """Put the manifest. Swift compares each segment's length and hash before it takes it."""
+        entries = named = [entry for part in parts for entry in part.entries]
         while len(entries) > MAX_ENTRIES:
             entries = await self._nest(upload.key, entries)
-        await self._put_manifest(self._container, upload.key, entries)
+        try:
+            await self._put_manifest(self._container, upload.key, entries)
+        except RengafsError:
+            self._manifests.forget(upload.base or "")  # perhaps it is not what it was
+            raise
+        self._manifests.remember(upload.key, entries_named(named))
 
     async def _nest(
         self, key: str, entries: Sequence[dict[str, object]]
@@ -113,7 +131,7 @@ class SwiftStore(Store):
         for number, group in enumerate(grouped(entries, MAX_ENTRIES)):
             name = f"{key}/manifest-{number:06}"
             await self._put_manifest(self._segments, name, group)
-            size = sum(map(_size, group))
+            size = sum(map(size_named, group))
             above.append({"path": f"/{self._segments}/{name}", "size_bytes": size})
         return above
 
@@ -124,12 +142,16 @@ class SwiftStore(Store):
             await self._delete(self._segments, item["name"])
 
     async def get(self, key: str, start: int, stop: int, size: int) -> AsyncGenerator[bytes, None]:
-        """Yield a range; the answer tells the whole object's size."""
+        """Yield a range; the answer tells the size of the whole, or of its segment."""
         container, name, query = self._place(key)
+        if (segment := await self._only_segment(key, start, stop, size)) is not None:
+            container, _, name = segment.path.removeprefix("/").partition("/")
+            start, stop, size = segment.first, segment.last + 1, segment.segment_bytes
         headers = {"range": f"bytes={start}-{stop - 1}"}
         what = f"the blob {key}"
         async with self._streamed("GET", container, name, headers, query) as answer:
             if answer.status not in (200, 206):
+                self._manifests.forget(key)
                 raise told(what, answer.status, await _reason(answer))
             _check(key, answer, size)
             at = start
@@ -150,6 +172,7 @@ class SwiftStore(Store):
 
     async def delete(self, key: str) -> None:
         """Remove an object; the sweeper removes segments that nothing needs any more."""
+        self._manifests.forget(key)
         await self._delete(self._container, key)
 
     async def list(self) -> AsyncIterator[Listed]:
@@ -228,6 +251,28 @@ class SwiftStore(Store):
         await self._asker.aclose()
 
     # --- manifests --------------------------------------------------------------------
+
+    async def _only_segment(self, key: str, start: int, stop: int, size: int) -> Entry | None:
+        """Return the one range of a segment that a short range of a blob is, if it is one.
+
+        Swift would look for it in the manifest each time; see `Manifests`.
+        """
+        if is_foreign(key) or size <= self.part_bytes or stop - start > self.part_bytes:
+            return None
+        wanted = list(cut(await self._entries(key, size), start, stop))
+        return wanted[0] if len(wanted) == 1 else None
+
+    async def _entries(self, key: str, size: int) -> Sequence[Entry]:
+        """Return a blob's segments. Raises `Corrupt` if they are not *size* bytes together."""
+        entries = self._manifests.find(key)
+        if entries is None:
+            entries = await self._manifest(self._container, key)
+            self._manifests.remember(key, entries)
+        found = sum(entry.size for entry in entries)
+        if entries and found != size:
+            self._manifests.forget(key)
+            raise Corrupt(f"the blob {key} has {found} bytes; it was stored with {size}")
+        return entries
 
     async def _manifest(self, container: str, name: str) -> Sequence[Entry]:
         """Return the segments of an object, those of nested manifests in their place."""
@@ -407,13 +452,6 @@ class SwiftStore(Store):
 
 def _segment(key: str, number: int) -> str:
     return f"{key}/{number:08}"
-
-
-def _size(entry: dict[str, object]) -> int:
-    if "range" in entry:
-        first, _, last = str(entry["range"]).partition("-")
-        return int(last) - int(first) + 1
-    return int(str(entry["size_bytes"]))
 
 
 async def _reason(answer: Answer) -> str:

@@ -1,12 +1,19 @@
-"""Manifests of Swift's static large objects: which segments, and which ranges of them."""
+"""Manifests of Swift's static large objects: which segments, and which ranges of them.
+
+A blob never changes, nor do the segments that it names: a manifest that was seen is remembered.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
+from cachetools import LRUCache
 
 T = TypeVar("T")
+
+REMEMBERED = 50_000
+"""Entries, of all manifests that are remembered: some 10 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,28 @@ class Entry:
         return entry
 
 
+class Manifests:
+    """Those seen lately, by the keys of their blobs; no entries for what is no manifest."""
+
+    def __init__(self) -> None:
+        self._known: LRUCache[str, Sequence[Entry]] = LRUCache(
+            REMEMBERED, getsizeof=lambda entries: len(entries) + 1
+        )
+
+    def find(self, key: str) -> Sequence[Entry] | None:
+        """Return the entries of a blob, if they are known."""
+        return self._known.get(key)
+
+    def remember(self, key: str, entries: Sequence[Entry]) -> None:
+        """Take note of a blob's entries, none of them nested."""
+        if len(entries) < REMEMBERED:
+            self._known[key] = entries
+
+    def forget(self, key: str) -> None:
+        """Ask the store again, next time."""
+        self._known.pop(key, None)
+
+
 class _Raw(msgspec.Struct):
     """As a raw manifest is got: the form in which it is put, with the etags found then."""
 
@@ -56,8 +85,25 @@ class _Raw(msgspec.Struct):
 
 def entries_of(manifest: bytes) -> list[Entry]:
     """Return the entries of a raw manifest."""
+    return _entries(msgspec.json.decode(manifest, type=list[_Raw]))
+
+
+def entries_named(named: Sequence[dict[str, object]]) -> list[Entry]:
+    """Return the entries of a manifest as it is put."""
+    return _entries(msgspec.convert(named, type=list[_Raw]))
+
+
+def size_named(entry: dict[str, object]) -> int:
+    """Return the bytes that an entry of a manifest means, as it is put."""
+    if "range" in entry:
+        first, _, last = str(entry["range"]).partition("-")
+        return int(last) - int(first) + 1
+    return int(str(entry["size_bytes"]))
+
+
+def _entries(manifest: Sequence["_Raw"]) -> list[Entry]:
     found = []
-    for raw in msgspec.json.decode(manifest, type=list[_Raw]):
+    for raw in manifest:
         first, last = 0, raw.size_bytes - 1
         if raw.range:
             begin, _, end = raw.range.partition("-")
