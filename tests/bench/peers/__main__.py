@@ -22,7 +22,7 @@ from bench.peers.works import WORKS, Sizes
 
 ROOT = Path(__file__).parents[3]
 QUICK = Sizes(big=32, files=40, tree=8, reads=40, inodes=100, seen_seconds=5, seen_rounds=3)
-FULL = Sizes(big=256, files=200, tree=40, reads=200, inodes=2000, seen_seconds=60, seen_rounds=10)
+FULL = Sizes(big=256, files=300, tree=40, reads=200, inodes=20_000, seen_seconds=60, seen_rounds=10)
 HERE, FAR = "here", "20 ms away"
 ONCE = ("memory",)
 """Works that are not repeated: they take long, and show much the same each time."""

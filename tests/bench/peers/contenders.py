@@ -12,6 +12,7 @@ import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from bench.peers.processes import descendants, end
 from bench.peers.store import Access, Listing, Store
 
 READY_SECONDS = 60
+PUT_AT_ONCE = 8
 
 
 class Failed(Exception):
@@ -71,6 +73,11 @@ class Session(ABC):
         """Wait until the store has all; return the moment at which it had."""
         return self._store.still(self.container, expected, lambda: 0)
 
+    def populate(self, folder: str, count: int) -> None:
+        """Have so many files of one byte in a folder, by whatever way is fastest."""
+        for name in population(count):
+            (self.root / folder / name).write_bytes(b"x")
+
     def forget(self) -> None:
         """Take all that is cached: here, by the kernel, and in the page cache beneath Swift."""
         self.unmount()
@@ -103,6 +110,11 @@ class Session(ABC):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise Failed(f"it does not mount: {log.read_text(errors='replace')[-500:]}")
             time.sleep(0.02)
+
+
+def population(count: int) -> list[str]:
+    """Return the names of many files."""
+    return [f"file-{number:06}" for number in range(count)]
 
 
 class Contender(ABC):
@@ -182,6 +194,12 @@ class _PeerSession(Session):
 
     def listing(self) -> Listing:
         return self._store.listing(self.container)
+
+    def populate(self, folder: str, count: int) -> None:
+        names = [f"{folder}/{name}" for name in population(count)]
+        with ThreadPoolExecutor(PUT_AT_ONCE) as pool:
+            for _ in pool.map(lambda name: self._store.put(self.container, name, b"x"), names):
+                pass
 
     @abstractmethod
     def command(self) -> tuple[list[str], dict[str, str]]:

@@ -4,17 +4,22 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from support.mounts import COMMAND, Home, clean_environment, is_mounted
 
-from bench.peers.contenders import Contender, Failed, Session, opened
+from bench.peers.contenders import Contender, Failed, Session, opened, population
 from bench.peers.processes import descendants, end
 from bench.peers.store import Access, Listing, Store
 from rengafs.cli.unsent import report_of
+from rengafs.client import calls
+from rengafs.client.blocking import BlockingDriver
+from rengafs.client.connection import Endpoint
+from rengafs.protocol.operations import Commit, MakeFile, Operation
 
 DRAIN_SECONDS = 240
+BATCH = 250
 TEMPURL_KEY = "a key of the benchmark's own"
 
 
@@ -97,6 +102,21 @@ class _RengafsSession(Session):
         where = ["--endpoint", self._address, "--token-file", str(self.scratch / "token")]
         self._run("mount", *where, "--cache-dir", str(cache), *self._options, str(self.mountpoint))
         self.root.mkdir(exist_ok=True)
+
+    def populate(self, folder: str, count: int) -> None:
+        with closing(BlockingDriver(Endpoint(self._address, self._service.token))) as driver:
+            directory = driver.run(calls.path(f"{self.bucket}/{folder}")).node.id
+            everything = population(count)
+            for start in range(0, count, BATCH):
+                names = everything[start : start + BATCH]
+                first = driver.run(calls.reserve(len(names))).first
+                operations: list[Operation | tuple[Commit, bytes]] = []
+                for node, name in enumerate(names, first):
+                    operations.append(MakeFile(id=node, parent=directory, name=name))
+                    commit = Commit(node=node, length=1, extents=[(0, 1)], payload=1)
+                    operations.append((commit, b"x"))
+                for outcome in driver.run(calls.apply(operations)):
+                    calls.good(outcome)
 
     def unmount(self) -> None:
         if is_mounted(self.mountpoint):

@@ -273,9 +273,7 @@ def memory(trial: Trial, sizes: Sizes, scratch: Path) -> None:
     def inodes() -> None:
         folder = session.root / "many"
         folder.mkdir()
-        for number in range(sizes.inodes):
-            (folder / f"file-{number:06}").write_bytes(b"x")
-        session.settled(_has("many/file-", sizes.inodes))
+        session.populate(folder.name, sizes.inodes)
         session.forget()
         done = subprocess.run(["ls", "-l", str(folder)], check=True, capture_output=True)
         assert done.stdout.count(b"\n") == sizes.inodes + 1
