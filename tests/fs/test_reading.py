@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rengafs.fs.reads.cache import BLOCK_BYTES, BlockCache, CacheOptions
-from rengafs.fs.reads.readahead import MAX_WINDOW, PIECE_BYTES, Readahead
+from rengafs.fs.reads.readahead import HOP_BYTES, HOPS, MAX_WINDOW, PIECE_BYTES, Readahead
 from rengafs.fs.reads.reading import Budget, Readers, VersionReader
 from rengafs.fs.reads.streams import IDLE_SECONDS
 from rengafs.protocol.errors import Corrupt, NotFound, Unavailable, Unreachable
@@ -194,6 +194,43 @@ async def test_a_random_read_fetches_a_piece_and_not_a_block(tmp_path):
 
         assert setup.source.sent == 3 * PIECE_BYTES
         assert await setup.cache.get(VERSION, 20) is None
+
+
+async def test_who_hops_about_long_enough_gets_the_whole_file_in_the_background(tmp_path):
+    size = 32 * MIB
+    async with setup_of(tmp_path, size) as setup:
+        reader, pattern = setup.reader(), Readahead(size)
+
+        for block in random.Random(1).sample(range(32), HOPS):
+            offset = block * MIB + 5000
+            assert await reader.read(offset, 100, pattern) == setup.content[offset : offset + 100]
+        assert setup.source.sent < size // 2
+        with trio.fail_after(30):
+            while await setup.cache.missing_blocks(VERSION, 32):
+                await trio.sleep(0.01)
+
+        sent = setup.source.sent
+        assert await read_all(reader, pattern, size) == setup.content
+        assert setup.source.sent == sent < 2 * size
+
+
+async def test_who_closes_the_file_ends_what_was_fetched_for_hops(tmp_path):
+    size = 200 * MIB
+    async with setup_of(tmp_path, size) as setup:
+        reader, pattern = setup.reader(), Readahead(size)
+        hops = size // HOP_BYTES + 1
+
+        for block in random.Random(1).sample(range(0, 200, 5), hops):
+            await reader.read(block * MIB, 100, pattern)
+        with trio.fail_after(30):
+            while setup.source.sent < 4 * MIB:
+                await trio.sleep(0)
+        reader.leave(pattern)
+        await trio.testing.wait_all_tasks_blocked()
+        sent = setup.source.sent
+        await trio.sleep(0.2)
+
+        assert setup.source.sent == sent < size
 
 
 async def test_a_stream_pauses_ahead_of_its_reader(tmp_path):

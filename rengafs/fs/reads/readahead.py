@@ -8,7 +8,8 @@ side, so a sequential reader's reads arrive a little out of order.
   A reader of a file's first bytes is trusted to go on, but only for the smallest window.
 - *backward*: whole blocks, so that the next reads below find theirs there.
 - *random*: the pieces that hold the bytes asked for, and no more; a block whose pieces
-  are asked for again and again is worth having whole.
+  are asked for again and again is worth having whole, and so is a file: as who rents skis
+  for long had better buy them.
 
 A reader in strides is random here. Its place would be beside *backward*.
 """
@@ -34,6 +35,12 @@ PIECES_FOR_BLOCK = 4
 """So many different pieces of a block asked for, and it is fetched whole."""
 
 BLOCKS_COUNTED = 256
+
+HOPS = 8
+"""Random reads that had to be fetched, at least, before the whole file is."""
+
+HOP_BYTES = 16 << 20
+"""For each of them, so much of the file: a request takes as long as some MiB, far away more."""
 
 
 class Access(Enum):
@@ -67,6 +74,7 @@ class Readahead:
         self._next = 0
         """Where the run of sequential reads has come to."""
         self._descents = 0
+        self._hops = 0
         self._pieces: LRUCache[Hashable, set[int]] = LRUCache(BLOCKS_COUNTED)
 
     def plan(self, offset: int, size: int) -> Plan:
@@ -82,6 +90,11 @@ class Readahead:
         if self._descents >= 2:
             return Plan(Access.BACKWARD, *self._blocks(offset, stop))
         return self._random(offset, stop)
+
+    def hopped(self) -> bool:
+        """Take note that a random read had to be fetched; return whether to fetch the rest too."""
+        self._hops += 1
+        return self._hops >= HOPS and self._hops * HOP_BYTES >= self._size
 
     def _sequential(self, offset: int, stop: int) -> Plan:
         self._descents = 0

@@ -8,6 +8,7 @@ readers of a mount, so that all handles of a version share one.
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 
 import trio
 
@@ -17,6 +18,7 @@ from rengafs.fs.reads.cache import BLOCK_BYTES, BlockCache
 from rengafs.fs.reads.neighbours import SMALL_BYTES
 from rengafs.fs.reads.readahead import PIECE_BYTES, Access, Plan, Readahead
 from rengafs.fs.reads.streams import Budget, Source, Stream
+from rengafs.protocol.errors import RengafsError
 from rengafs.protocol.records import Node
 
 __all__ = ["Budget", "Readers", "Source", "VersionReader"]
@@ -27,6 +29,9 @@ STORING = 2
 """Blocks on their way to disk, of one reader, before its streams wait for them."""
 
 IDLE_READERS = 256
+
+WHOLE_SHARE = 4
+"""Of the cache's limit: a longer file is not fetched whole for who hops about in it."""
 
 KEEPING = 16
 """New versions on their way to disk; more than that are kept in memory only."""
@@ -61,6 +66,7 @@ class VersionReader:
         self._storing = trio.Semaphore(STORING)
         self._nobody = Readahead(size)
         self._closed = False
+        self._whole: _Whole | None = None
         self._bulk = bulk
         self._blobs = blobs
         self._blob: BlobFile | None = None
@@ -88,7 +94,7 @@ class VersionReader:
         pattern = pattern or self._nobody
         plan = pattern.plan(offset, stop - offset)
         if plan.access is not Access.SEQUENTIAL:
-            self.leave(pattern)
+            self._leave_run(pattern)
         parts = []
         while offset < stop:
             end = min(stop, (offset // BLOCK_BYTES + 1) * BLOCK_BYTES)
@@ -98,7 +104,12 @@ class VersionReader:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def leave(self, pattern: Readahead) -> None:
-        """End the streams that only the handle of *pattern* has read on: it went elsewhere."""
+        """End what is fetched only for the handle of *pattern*: it is closed."""
+        self._leave_run(pattern)
+        if self._whole is not None and self._whole.pattern is pattern:
+            self._whole.scope.cancel()
+
+    def _leave_run(self, pattern: Readahead) -> None:
         for stream in self._streams:
             if pattern in stream.users:
                 stream.users.discard(pattern)
@@ -112,6 +123,9 @@ class VersionReader:
             self._blob.close()
         for stream in self._streams:
             stream.cancel()
+        if self._whole is not None:
+            self._whole.scope.cancel()
+            await self._whole.done.wait()
         for stream in list(self._streams):
             await stream.done.wait()
         # Blocks being stored hold the semaphore: this waits for the last of them.
@@ -144,6 +158,8 @@ class VersionReader:
                 if held is not None:
                     return held
                 stream = await self._begin(start, plan)
+                if plan.access is Access.RANDOM and pattern.hopped():
+                    self._fetch_whole(pattern)
             ahead_to = 0
             if plan.access is Access.SEQUENTIAL and not stream.whole:
                 stream.users.add(pattern)
@@ -210,6 +226,14 @@ class VersionReader:
             last = min(last, run * BLOCK_BYTES)
         return start, last
 
+    def _fetch_whole(self, pattern: Readahead) -> None:
+        """Have the rest too, in the background, until the handle of *pattern* is closed."""
+        fits = self.size <= self._cache.options.limit_bytes // WHOLE_SHARE
+        elsewhere = self._blobs is None or not self._blobs.all_here
+        if fits and elsewhere and self._whole is None and pattern is not self._nobody:
+            self._whole = _Whole(pattern)
+            self._nursery.start_soon(self._run_whole, self._whole)
+
     # --- tasks ------------------------------------------------------------------------
 
     async def _run(self, stream: Stream) -> None:
@@ -220,6 +244,19 @@ class VersionReader:
         if stream.whole and stream.stop - stream.start < BLOCK_BYTES < self.size:
             for number, piece in stream.pieces(PIECE_BYTES):
                 self._cache.remember((self.version, "piece", number), piece)
+
+    async def _run_whole(self, whole: "_Whole") -> None:
+        run = Readahead(self.size)
+        blocks = -(-self.size // BLOCK_BYTES)
+        try:
+            # Whoever reads there hears of what is wrong; and all is fetched at the next try.
+            with whole.scope, suppress(RengafsError, trio.ClosedResourceError):
+                for index in await self._cache.missing_blocks(self.version, blocks):
+                    await self.read(index * BLOCK_BYTES, BLOCK_BYTES, run)
+        finally:
+            self._leave_run(run)
+            self._whole = None
+            whole.done.set()
 
     async def _deliver(self, index: int, block: bytes) -> None:
         # In memory at once, for whoever comes next; on disk beside the stream. Also if the
@@ -235,6 +272,15 @@ class VersionReader:
                 await self._cache.put(self.version, index, block)
         finally:
             self._storing.release()
+
+
+class _Whole:
+    """A version that is fetched whole for a handle which hops about in it."""
+
+    def __init__(self, pattern: Readahead) -> None:
+        self.pattern = pattern
+        self.scope = trio.CancelScope()
+        self.done = trio.Event()
 
 
 class Readers:
