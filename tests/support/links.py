@@ -79,6 +79,8 @@ class Link:
             await asyncio.gather(
                 self._forward(reader, there_writer), self._forward(there_reader, writer)
             )
+        except asyncio.CancelledError:
+            pass  # the link ends; a cancelled connection would be told with a traceback
         finally:
             self._writers -= ours
             for end in ours:

@@ -34,7 +34,6 @@ from rengafs.backends.swift.manifests import (
     entries_named,
     entries_of,
     grouped,
-    size_named,
 )
 from rengafs.protocol.errors import BackendRefused, Corrupt, RengafsError, Unavailable
 
@@ -131,7 +130,7 @@ class SwiftStore(Store):
         for number, group in enumerate(grouped(entries, MAX_ENTRIES)):
             name = f"{key}/manifest-{number:06}"
             await self._put_manifest(self._segments, name, group)
-            size = sum(map(size_named, group))
+            size = sum(entry.size for entry in entries_named(group))
             above.append({"path": f"/{self._segments}/{name}", "size_bytes": size})
         return above
 
