@@ -17,7 +17,7 @@ PACKAGES := python3-venv python3-dev fuse3 libfuse3-dev pkg-config gcc libc6-dev
 # … and the real tools that the tests work with.
 PACKAGES += git rsync attr acl vim make zip unzip postgresql systemd groff-base
 PACKAGES += radosgw ceph-mon ceph-osd s3cmd
-PACKAGES += emacs-nox libreoffice-writer-nogui imagemagick ffmpeg
+PACKAGES += debootstrap emacs-nox libreoffice-writer-nogui imagemagick ffmpeg
 
 # Tests mostly wait for services, mounts and disks: more of them at a time than there are CPUs.
 SIDE_BY_SIDE := --numprocesses 4 --dist worksteal --durations 20 --durations-min 20
@@ -75,23 +75,7 @@ wheel: setup ## build dist/rengafs-….whl, with manual pages and completion
 
 # Where the program is installed already, nothing else is.
 install-units: $(if $(PROGRAM),,setup) ## install systemd units and mount.rengafs (as root: for the machine; else for you)
-	@program="$${PROGRAM:-$(CURDIR)/$(BIN)/rengafs}"
-	if [ "$${SCOPE:-$$(id -u)}" = 0 ]; then
-	  from=system; to="$(DESTDIR)/etc/systemd/system"
-	  install -D -m 644 systemd/sysusers.d/rengafs.conf "$(DESTDIR)/etc/sysusers.d/rengafs.conf"
-	  mkdir -p "$(DESTDIR)/usr/sbin"
-	  for helper in mount.rengafs umount.fuse.rengafs; do
-	    ln -sf "$${program%/*}/$$helper" "$(DESTDIR)/usr/sbin/$$helper"
-	  done
-	  [ -n "$(DESTDIR)" ] || systemd-sysusers /etc/sysusers.d/rengafs.conf
-	else
-	  from=user; to="$(DESTDIR)$${XDG_CONFIG_HOME:-$$HOME/.config}/systemd/user"
-	fi
-	mkdir -p "$$to"
-	for unit in systemd/$$from/*; do
-	  sed "s|^\(Exec[A-Za-z]*=\)[^ ]*/rengafs |\1$$program |" "$$unit" > "$$to/$${unit##*/}"
-	  echo "$$to/$${unit##*/}"
-	done
+	@$(or $(PROGRAM),$(CURDIR)/$(BIN)/rengafs) units $(if $(SCOPE),--scope $(SCOPE)) $(if $(DESTDIR),--root "$(DESTDIR)")
 
 test: setup ## run all tests, with real services and real mounts
 	@scratch=$$(mktemp -d)

@@ -142,9 +142,10 @@ def test_the_wheel_installs_manual_pages_completion_and_units(wheel):
         "share/bash-completion/completions/rengafs",
         "share/zsh/site-functions/_rengafs",
         "share/fish/vendor_completions.d/rengafs.fish",
-        "share/systemd/user/rengafs.socket",
         "share/thunarx-python/extensions/rengafs.py",
         "share/rengafs/systemd/system/rengafs.service",
+        "share/rengafs/systemd/sysusers.d/rengafs.conf",
+        "share/rengafs/systemd/user/rengafs.socket",
     } <= set(data)
     assert ".SH EXIT STATUS" in manual
 

@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.automounts import AUTOFS, automount
 
 from rengafs.cli.mounthelper import mount_arguments, unmount_arguments
 from rengafs.protocol.errors import SetupError
@@ -131,31 +130,4 @@ def test_a_mount_that_fails_says_why_on_one_line_with_mounts_own_code(home):
     assert done.stderr == (
         f"rengafs: {home.root}/missing does not exist; make it first: "
         f"mkdir -p {home.root}/missing\n"
-    )
-
-
-@pytest.mark.fuse
-@pytest.mark.skipif(not AUTOFS, reason="this kernel has no autofs")
-def test_an_automount_mounts_when_it_is_first_touched(home):
-    """Until it is mounted, all but the group that mounts it wait, as with systemd."""
-    with automount(home.mountpoint) as point:
-        touch = subprocess.Popen(["mkdir", home.mountpoint / "data"], start_new_session=True)
-        with point.touched():
-            done = helper(home, "mount.rengafs", "rengafs", home.mountpoint)
-            assert done.returncode == 0, done.stderr + home.log("mount")
-        assert touch.wait(120) == 0
-        done = helper(home, "umount.fuse.rengafs", home.mountpoint)
-        assert done.returncode == 0, done.stderr
-    assert home.leftovers() == []
-
-
-def helper(home, name, *arguments):
-    return subprocess.run(
-        [BINARIES / name, *arguments],
-        env=home.environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
     )

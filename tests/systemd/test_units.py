@@ -19,7 +19,7 @@ from rengafs.service.listening import inherited
 
 ROOT = Path(__file__).parents[2]
 BINARIES = Path(sys.executable).parent
-SYSTEM, USER = "0", "1000"
+SYSTEM, USER = "system", "user"
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def analyze(*arguments, user=False):
         )
 
 
-@pytest.mark.parametrize("scope", [SYSTEM, USER], ids=["system", "user"])
+@pytest.mark.parametrize("scope", [SYSTEM, USER])
 def test_systemd_finds_no_fault_in_the_units(installed, scope):
     units = sorted(str(path) for path in installed(scope).iterdir())
 
