@@ -70,7 +70,7 @@ class Absence:
             self.from_start = long
             self._over = trio.Event()
             self.since_ms = time.time_ns() // 1_000_000
-            log.warning("the service is away: what is pinned is read from this machine")
+            log.warning("the service is away: what is pinned or cached is read from this machine")
 
     def end(self) -> None:
         """Take in that somebody answers."""
@@ -83,17 +83,24 @@ class Absence:
 
 
 class EnduringRemote(Remote):
-    """The service or, while it is away, what pins know of it.
+    """The service or, while it is away, what is known of it without asking.
 
-    :param pins: the directory of all pins; None: there are none.
+    :param pins: the directory of all pins; None: nothing is known.
+    :param cache: that of the block cache.
     """
 
     def __init__(
-        self, driver: TrioDriver, client: str, absence: Absence, pins: Path | None
+        self,
+        driver: TrioDriver,
+        client: str,
+        absence: Absence,
+        pins: Path | None,
+        cache: Path,
     ) -> None:
         super().__init__(driver, client)
         self.absence = absence
         self._pins = pins
+        self._cache = cache
         self._whose: tuple[str, str] | None = None
         self._known: Known | None = None
         self._loading = trio.Lock()
@@ -110,14 +117,14 @@ class EnduringRemote(Remote):
         return info.change
 
     async def known(self) -> Known:
-        """Return what pins know."""
+        """Return what is known without asking."""
         async with self._loading:
             if self._known is None:
                 if self._pins is None or self._whose is None:
                     self._known = Known([])
                 else:
                     self._known = await trio.to_thread.run_sync(
-                        read_known, self._pins, *self._whose
+                        read_known, self._pins, *self._whose, self._cache
                     )
             return self._known
 
@@ -150,7 +157,7 @@ class EnduringRemote(Remote):
         )
 
     async def page(self, directory: int, after: str, limit: int, *, at: int | None = None) -> Page:
-        """Return a page of a directory; while the service is away, what is pinned of it."""
+        """Return a page of a directory; while the service is away, what is at hand of it."""
         ask = super().page
         return await self._ask(
             lambda: ask(directory, after, limit, at=at),
@@ -207,6 +214,6 @@ class EnduringRemote(Remote):
         return await self._ask(lambda: ask(number), lambda known: known.version(number))
 
     async def usage(self) -> Usage:
-        """Return how much there is; while the service is away, of what is pinned."""
+        """Return how much there is; while the service is away, of what is at hand."""
         ask = super().usage
         return await self._ask(ask, lambda known: known.usage())

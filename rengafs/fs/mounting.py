@@ -31,6 +31,7 @@ from rengafs.fs.metrics import FeedState, Metrics, served
 from rengafs.fs.names.attributes import Ownership
 from rengafs.fs.names.requests import VolumeOptions
 from rengafs.fs.pins.keeping import PinKeeper
+from rengafs.fs.pins.recent import Recent, RecentFiles
 from rengafs.fs.pins.records import Served
 from rengafs.fs.reads.blobfiles import BlobFiles
 from rengafs.fs.reads.bulk import Bulk
@@ -51,7 +52,7 @@ from rengafs.fs.writes.writeback.writing import WriteBack
 from rengafs.protocol.endpoints import CLIENT_HEADER, HOST_HEADER
 from rengafs.protocol.errors import SetupError
 from rengafs.protocol.locks import LockFile
-from rengafs.protocol.records import ROOT, ServiceInfo
+from rengafs.protocol.records import ROOT, Node, ServiceInfo
 
 log = logging.getLogger(__name__)
 
@@ -172,13 +173,14 @@ async def _run(options: MountOptions, ready: Callable[[], None] | None) -> list[
                 cache=str(options.cache_directory),
                 pins=keeper is not None,
             )
+            recent = _recent(volume, root, info, options)
             follower = Follower(
                 volume,
                 remote,
                 kernel,
                 -1 if absence.is_on else info.change,
                 absence=absence,
-                hearers=[keeper] if keeper else [],
+                hearers=[hearer for hearer in (keeper, recent) if hearer is not None],
             )
             holding = _holding(remote, volume, options)
             recorder = Recorder(volume.inodes, options.recordings_directory, options.caller_uid)
@@ -204,6 +206,8 @@ async def _run(options: MountOptions, ready: Callable[[], None] | None) -> list[
                     nursery.start_soon(Trimmer(volume.inodes, kernel, options.most_inodes).run)
                     nursery.start_soon(follower.run)
                     nursery.start_soon(holding.run)
+                    if recent is not None:
+                        nursery.start_soon(recent.run)
                     if keeper is not None:
                         volume.poke_pins = keeper.poke
                         nursery.start_soon(keeper.run)
@@ -267,7 +271,9 @@ async def _remote(
         locked = LockedRemote(driver, options.mount_id, options.lock)
         await locked.prepare()
         return locked, await locked.info()
-    remote = EnduringRemote(driver, options.mount_id, absence, options.pins_directory)
+    remote = EnduringRemote(
+        driver, options.mount_id, absence, options.pins_directory, options.cache_directory
+    )
     if options.away is not None:
         absence.begin(long=True)
     info = options.away or await remote.info()
@@ -288,6 +294,25 @@ def _keeper(
         user=info.user,
         here=options.endpoint.startswith("unix:"),
     )
+
+
+def _recent(
+    volume: Volume, root: Node, info: ServiceInfo, options: MountOptions
+) -> RecentFiles | None:
+    """Return who notes what is read; nobody where the blobs are on this machine anyway."""
+    if options.pins_directory is None or options.lock or options.endpoint.startswith("unix:"):
+        return None
+    whose = Recent(
+        endpoint=options.endpoint,
+        catalog=info.catalog,
+        user=info.user,
+        cache=str(options.cache_directory),
+        root=root,
+        rows=[],
+    )
+    recent = RecentFiles(options.pins_directory, whose, volume.inodes)
+    volume.files.told_of_reader = recent.opened
+    return recent
 
 
 def _holding(remote: Remote, volume: Volume, options: MountOptions) -> Holding:

@@ -235,9 +235,45 @@ def test_eviction_spares_what_is_pinned_and_what_does_not_fit_is_refused(home, f
     assert (kept / "sub" / "big").read_bytes() == BIG
     far.umount()
     assert "prune spares" in home.run("unpin", "data/kept").stderr
-    done = far.mount()  # and with nothing pinned, there is nothing to show
+    good(home, "cache", "clear")
+    done = far.mount()  # and with nothing pinned or cached, there is nothing to show
     assert done.returncode == 3
     refused(done)
+
+
+def test_what_was_read_and_is_cached_is_shown_by_a_mount_without_its_service(home, far, until):
+    kept = home.mountpoint / "data" / "kept"
+    far.umount()
+    assert far.mount().returncode == 0
+    assert (kept / "sub" / "big").read_bytes() == BIG
+    assert (kept / "f1").read_bytes() == b"1" * 3000
+    (kept / "f2").read_bytes()
+    (kept / "f2").rename(kept / "elsewhere")
+    (kept / "f3").read_bytes()
+    (kept / "f3").write_bytes(b"newer")
+    with (kept / "f4").open("rb") as half:
+        half.read(1)
+    far.umount()
+    far.end()
+
+    done = far.mount()
+    assert done.returncode == 0, done.stderr
+    assert "what is pinned or cached" in done.stderr
+    assert os.listdir(home.mountpoint) == ["data"]
+    shown = set(os.listdir(kept))
+    assert {"f1", "sub"} <= shown
+    assert not {"f2", "f0", "link"} & shown
+    assert (kept / "sub" / "big").read_bytes() == BIG
+    assert (kept / "f1").read_bytes() == b"1" * 3000
+    # What was not read may exist: of that nothing can be said.
+    assert failure(lambda: (kept / "f0").stat()) == errno.EIO
+    assert failure(lambda: (kept / "f1").write_bytes(b"new")) == errno.EROFS
+    assert away(home)
+
+    far.begin()
+    until(lambda: not away(home), "the service is back")
+    assert (kept / "elsewhere").read_bytes() == b"2" * 3000
+    assert (kept / "f3").read_bytes() == b"newer"
 
 
 def test_wrong_use_of_pins_is_one_line(home, bucket, refused):

@@ -15,7 +15,7 @@ import click
 
 from rengafs.cli import checks, detached, output
 from rengafs.cli.address import current_settings, meant, token_again
-from rengafs.cli.awaystart import service_or_pins
+from rengafs.cli.awaystart import service_or_cache
 from rengafs.cli.completing import complete_endpoint
 from rengafs.cli.exits import Exit, epilog, refuse
 from rengafs.cli.lockfiles import read_lock
@@ -182,7 +182,9 @@ def command(session: Session, /, foreground: bool, **options: Any) -> None:
         output.line(f"mounted {asked.mountpoint}; to unmount: rengafs umount {asked.mountpoint}")
         served = served_of(asked.mountpoint)
         if served is not None and served.away_ms:
-            output.aside("its service is away: it shows what is pinned, until that is back")
+            output.aside(
+                "its service is away: it shows what is pinned or cached, until that is back"
+            )
 
 
 def _asked(**options: Any) -> Asked:
@@ -242,7 +244,7 @@ def _mount(session: Session, asked: Asked, paths: Paths) -> None:
     with recorded(paths, record) as held:
         checks.check_mountpoint(asked.mountpoint)
         cache = asked.cache_dir or paths.cache
-        with service_or_pins(paths, asked.endpoint, asked.token_file, os.environ, cache) as (
+        with service_or_cache(paths, asked.endpoint, asked.token_file, os.environ, cache) as (
             endpoint,
             away,
         ):

@@ -118,8 +118,8 @@ def _show(status: Status) -> None:
         if mount.away_ms:
             since = output.moment(mount.away_ms)
             output.line(
-                f"{mount.mountpoint}: its service is away since {since}; what is pinned is read "
-                "from this machine"
+                f"{mount.mountpoint}: its service is away since {since}; what is pinned or "
+                "cached is read from this machine"
             )
         tell_unsent(mount.mountpoint, mount.unsent)
     tell_left(status.left)

@@ -5,6 +5,7 @@
 `gathering`    what a pin covers, asked of the service: names, attributes, versions
 `fetching`     bytes of versions into the cache, where eviction spares them
 `keeping`      the task of a mount that carries pins out and keeps them current
-`known`        what pins tell of names and attributes, for a mount without its service
+`recent`       files that were read lately: shown without the service if they are cached
+`known`        what is known of names and attributes, for a mount without its service
 =============  =======================================================================
 """

@@ -136,7 +136,7 @@ class PinKeeper:
 
     async def _lock(self) -> int:
         cache = str(self._cache.options.directory)
-        path = records.keeper_lock(self._pins, self._catalog, self._user, cache)
+        path = self._pins / records.shared_name(self._catalog, self._user, cache, ".lock")
         while True:
             lock = await trio.to_thread.run_sync(_try_lock, path)
             if lock is not None:

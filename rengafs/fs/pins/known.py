@@ -1,13 +1,17 @@
-"""What pins tell of names and attributes: the tree of a mount that has no service.
+"""What is known of names and attributes without asking: the tree of a mount without its service.
 
 What is in a pin is known wholly, so that a name that is not there does not exist. What merely
-leads to one is known in part, and of the rest nothing can be said.
+leads to one is known in part, as is what was read lately and is still cached; and of the rest
+nothing can be said.
 """
 
 from collections.abc import Iterable
 from pathlib import Path
 
+from rengafs.fs.pins.recent import read_recents, rows_at_hand
 from rengafs.fs.pins.records import Pin, Row, Tree, read_pins, read_tree
+from rengafs.fs.reads.blockfiles import BlockFiles
+from rengafs.fs.reads.cache import BLOCK_BYTES
 from rengafs.protocol import names
 from rengafs.protocol.errors import Away
 from rengafs.protocol.records import (
@@ -27,7 +31,7 @@ Place = tuple[int | None, int]
 
 
 class Known:
-    """The trees of some pins, together."""
+    """The trees of some pins, together, and what else is at hand."""
 
     def __init__(self, trees: Iterable[Tree]) -> None:
         self._nodes: dict[Place, Node] = {}
@@ -62,6 +66,13 @@ class Known:
             node = known if known and known.ctime_ns > row.node.ctime_ns else row.node
             self._nodes[at, node.id] = node
             self._names.setdefault((at, row.parent), {})[row.name] = node
+
+    def add_recent(self, root: Node, rows: list[Row]) -> None:
+        """Take in files that were read lately, but where a pin knows better."""
+        if not rows:
+            return
+        self._nodes.setdefault((None, ROOT), root)
+        self._take(None, [row for row in rows if (None, row.parent) not in self._whole], [])
 
     @property
     def is_empty(self) -> bool:
@@ -150,11 +161,20 @@ def pins_of(pins: Path, catalog: str, user: str) -> list[Pin]:
     return [pin for pin in read_pins(pins) if (pin.catalog, pin.user) == (catalog, user)]
 
 
-def read_known(pins: Path, catalog: str, user: str) -> Known:
-    """Return what the pins of one service and user tell. Blocks."""
+def read_known(pins: Path, catalog: str, user: str, cache: Path) -> Known:
+    """Return what the pins of one service and user tell, and what is in their cache. Blocks."""
     trees = (read_tree(pins, pin.id) for pin in pins_of(pins, catalog, user))
-    return Known(tree for tree in trees if tree is not None)
+    known = Known(tree for tree in trees if tree is not None)
+    blocks = BlockFiles(cache, catalog)
+
+    def is_cached(version: int, size: int) -> bool:
+        return not blocks.missing_blocks(version, -(-size // BLOCK_BYTES))
+
+    for recent in read_recents(pins):
+        if (recent.catalog, recent.user, recent.cache) == (catalog, user, str(cache)):
+            known.add_recent(recent.root, rows_at_hand(recent, is_cached))
+    return known
 
 
 def _unknown(what: str) -> Away:
-    return Away(f"the service is away, and {what} is in no pin")
+    return Away(f"the service is away, and {what} is neither pinned nor cached")

@@ -173,12 +173,12 @@ def write_pin(pins: Path, pin: Pin) -> None:
 
 def write_state(pins: Path, pin: str, state: PinState) -> None:
     """Tell how far a pin is. Raises FileNotFoundError if it was let go."""
-    _replace(pins / pin / STATE, msgspec.json.encode(state))
+    replace_file(pins / pin / STATE, msgspec.json.encode(state))
 
 
 def write_tree(pins: Path, pin: str, tree: Tree) -> None:
     """Keep names and attributes of a pin. Raises FileNotFoundError if it was let go."""
-    _replace(pins / pin / TREE, msgspec.msgpack.encode(tree))
+    replace_file(pins / pin / TREE, msgspec.msgpack.encode(tree))
 
 
 def remove_pin(pins: Path, pin: str) -> None:
@@ -189,10 +189,10 @@ def remove_pin(pins: Path, pin: str) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def keeper_lock(pins: Path, catalog: str, user: str, cache: str) -> Path:
-    """Return the file whose lock says which mount keeps the pins of one service and user."""
+def shared_name(catalog: str, user: str, cache: str, suffix: str) -> str:
+    """Return the name of a file that the mounts of one service, user and cache share."""
     named = blake2b(f"{catalog}\0{user}\0{cache}".encode(), digest_size=8).hexdigest()
-    return pins / f"{named}.lock"
+    return named + suffix
 
 
 def _directories(pins: Path) -> Iterator[Path]:
@@ -211,7 +211,8 @@ def _read(path: Path, kind: type[T]) -> T | None:
         return None
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file that whoever reads it sees whole, as it was or as it is."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         temporary.write_bytes(content)

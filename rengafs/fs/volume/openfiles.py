@@ -35,6 +35,8 @@ class OpenFiles:
         self._next = itertools.count(1)
         self.told_of_old: Callable[[], None] | None = None
         """Called when a version is opened that is not, or may not be, the current one."""
+        self.told_of_reader: Callable[[Inode], None] | None = None
+        """Called when a file is opened to be read."""
 
     def __iter__(self) -> Iterator[FileHandle]:
         return iter(list(self._by_number.values()))
@@ -65,6 +67,8 @@ class OpenFiles:
             self.told_of_old()
         appends = bool(flags & os.O_APPEND)
         reads_only = flags & os.O_ACCMODE == os.O_RDONLY
+        if reads_only and self.told_of_reader is not None:
+            self.told_of_reader(inode)
         old = inode.told_old or inode.doubts > 0
         direct = content.shares_inode or (old and (reads_only or appends))
         if not direct:
