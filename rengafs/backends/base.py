@@ -29,7 +29,14 @@ pieces' own hashes go with it, and what is read is compared with them.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Sequence,
+)
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +50,13 @@ HASHED_BYTES = 8 << 20
 
 Extent = tuple[int, int]
 """(offset, length)."""
+Needed = Callable[[], Awaitable[Sequence[str]]]
+"""Tells, each time anew, the keys of the long blobs that somebody needs."""
+
+
+async def nobody() -> Sequence[str]:
+    """Tell that no blob is needed but those that are listed."""
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +178,12 @@ class Backend(ABC):
         """Return how much there is room for; raise if the backend does not work."""
 
     @abstractmethod
-    async def sweep_temporaries(self, older_than_seconds: float) -> int:
-        """Remove what calls that never ended left behind; return how many."""
+    async def sweep_temporaries(self, older_than_seconds: float, needed: Needed = nobody) -> int:
+        """Remove what calls that never ended left behind; return how many.
+
+        :param needed: tells of all blobs of over `HASHED_BYTES` that are known: what they are
+            made of stays, even if the store's list does not show them yet.
+        """
 
     async def presign(self, key: str, seconds: int) -> str | None:
         """Return a URL from which anybody may read a blob for a while; None: there is none."""

@@ -1,8 +1,11 @@
 """Some tasks of one call at a time; the first failure is the call's."""
 
 import asyncio
+import logging
 from collections.abc import Coroutine
 from typing import Any
+
+log = logging.getLogger(__name__)
 
 
 class Flights:
@@ -38,5 +41,12 @@ class Flights:
         done, self._under_way = await asyncio.wait(
             self._under_way, return_when=asyncio.FIRST_COMPLETED
         )
-        for task in done:
-            task.result()
+        failures = [error for task in done if (error := _failure(task)) is not None]
+        for other in failures[1:]:
+            log.info("something else failed as well: %s", other)
+        if failures:
+            raise failures[0]
+
+
+def _failure(task: "asyncio.Task[None]") -> BaseException | None:
+    return asyncio.CancelledError() if task.cancelled() else task.exception()

@@ -32,8 +32,10 @@ from rengafs.backends.base import (
     Backend,
     Composition,
     Listed,
+    Needed,
     Space,
     Stored,
+    nobody,
 )
 from rengafs.backends.flights import Flights
 from rengafs.backends.foreign import Found, is_foreign
@@ -170,9 +172,9 @@ class RemoteBackend(Backend):
         """Return what the store says."""
         return await self._store.space()
 
-    async def sweep_temporaries(self, older_than_seconds: float) -> int:
+    async def sweep_temporaries(self, older_than_seconds: float, needed: Needed = nobody) -> int:
         """Remove parts of uploads that never ended."""
-        return await self._store.sweep(time.time() - older_than_seconds)
+        return await self._store.sweep(time.time() - older_than_seconds, needed)
 
     async def presign(self, key: str, seconds: int) -> str | None:
         """Return a URL that the store signed."""

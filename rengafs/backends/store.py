@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
-from rengafs.backends.base import Listed, Space
+from rengafs.backends.base import Listed, Needed, Space, nobody
 from rengafs.backends.foreign import Found
 
 
@@ -106,8 +106,11 @@ class Store(ABC):
         """Return how much there is room for."""
 
     @abstractmethod
-    async def sweep(self, before: float) -> int:
-        """Remove parts of uploads that were begun before a moment and never ended."""
+    async def sweep(self, before: float, needed: Needed = nobody) -> int:
+        """Remove parts of uploads that were begun before a moment and never ended.
+
+        :param needed: as `Backend.sweep_temporaries` has it.
+        """
 
     @abstractmethod
     async def presign(self, key: str, seconds: int) -> str | None:

@@ -12,7 +12,7 @@ from functools import partial
 
 import anyio
 
-from rengafs.backends.base import Backend, Composition, Listed, Space, Stored
+from rengafs.backends.base import Backend, Composition, Listed, Needed, Space, Stored, nobody
 from rengafs.backends.foreign import Found
 from rengafs.backends.patience import Patience, resumed
 from rengafs.protocol.errors import Corrupt, RengafsError, Unavailable
@@ -71,9 +71,9 @@ class Wrapper(Backend):
         """Return how much there is room for."""
         return await self._backend.space()
 
-    async def sweep_temporaries(self, older_than_seconds: float) -> int:
+    async def sweep_temporaries(self, older_than_seconds: float, needed: Needed = nobody) -> int:
         """Remove what calls that never ended left behind."""
-        return await self._backend.sweep_temporaries(older_than_seconds)
+        return await self._backend.sweep_temporaries(older_than_seconds, needed)
 
     async def presign(self, key: str, seconds: int) -> str | None:
         """Return a URL for reading a blob."""
@@ -142,10 +142,10 @@ class Persistent(Wrapper):
         """Return how much there is room for."""
         return await self._patience.insist(self._backend.space, "asking for room")
 
-    async def sweep_temporaries(self, older_than_seconds: float) -> int:
+    async def sweep_temporaries(self, older_than_seconds: float, needed: Needed = nobody) -> int:
         """Remove what calls that never ended left behind."""
         return await self._patience.insist(
-            lambda: self._backend.sweep_temporaries(older_than_seconds), "sweeping"
+            lambda: self._backend.sweep_temporaries(older_than_seconds, needed), "sweeping"
         )
 
     async def presign(self, key: str, seconds: int) -> str | None:

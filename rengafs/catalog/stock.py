@@ -14,6 +14,9 @@ from rengafs.catalog.writer import Writer
 LOST = "!"
 """Begins the key of a blob that is lost; the next save of the same bytes gives it a new key."""
 
+FOREIGN = "@"
+"""Begins the key of what another program stored; see `adopting`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Known:
@@ -29,6 +32,16 @@ def known_keys(connection: Connection, backend: str, keys: Sequence[str]) -> fro
     query = select(blobs.c.key).where(blobs.c.backend == backend, blobs.c.key.in_(wanted))
     found = connection.execute(query).scalars()
     return frozenset(key.removeprefix(LOST).removeprefix(PARKED) for key in found)
+
+
+def long_keys(connection: Connection, backend: str, longer_than: int) -> list[str]:
+    """Return the keys of a backend's own blobs of more bytes than that, the lost ones left out."""
+    query = (
+        select(blobs.c.key)
+        .where(blobs.c.backend == backend, blobs.c.size > longer_than)
+        .where(blobs.c.key.not_like(f"{LOST}%"), blobs.c.key.not_like(f"{FOREIGN}%"))
+    )
+    return list(connection.execute(query).scalars())
 
 
 def shown_keys(connection: Connection, backend: str, keys: Sequence[str]) -> frozenset[str]:

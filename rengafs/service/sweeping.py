@@ -5,12 +5,13 @@ alone: it may be an upload under way. What is known is never removed.
 """
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import anyio.to_thread
 
-from rengafs.backends.base import Backend, Listed
+from rengafs.backends.base import HASHED_BYTES, Backend, Listed
 from rengafs.catalog.catalog import Catalog
 
 GRACE_SECONDS = 24 * 3600
@@ -50,8 +51,13 @@ async def sweep(
             count += 1
             size += orphan.size
         if not dry_run:
-            temporaries += await backend.sweep_temporaries(grace_seconds)
+            needed = partial(_long_keys, catalog, backend.name)
+            temporaries += await backend.sweep_temporaries(grace_seconds, needed)
     return Swept(count, size, temporaries)
+
+
+async def _long_keys(catalog: Catalog, backend: str) -> Sequence[str]:
+    return await anyio.to_thread.run_sync(catalog.long_keys, backend, HASHED_BYTES)
 
 
 async def orphans(catalog: Catalog, backend: Backend) -> AsyncIterator[Listed]:

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -17,10 +16,11 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 from support.mounts import Home
 from support.rgw import Gateway
+from support.storehome import configured
 from support.stores import container
 from support.swift import Swift, swift_command
 
-Upload = Callable[[Path, str], None]
+MIB = 1 << 20
 
 
 def s3cmd(gateway: Gateway, *arguments: object) -> str:
@@ -72,8 +72,8 @@ class SwiftClient:
         header = "X-Versions-Enabled:true"
         swift_command(swift, "post", self.container, "-H", header)
 
-    def upload(self, path: Path, name: str) -> None:
-        swift_command(self.server, "upload", "--object-name", name, self.container, path)
+    def upload(self, path: Path, name: str, *options: str) -> None:
+        swift_command(self.server, "upload", *options, "--object-name", name, self.container, path)
 
     def delete(self, name: str) -> None:
         swift_command(self.server, "delete", self.container, name)
@@ -223,3 +223,51 @@ def test_what_others_overwrite_is_an_error_until_it_is_refreshed(
             (top / name / "file").read_text()
         home.run("bucket", "refresh", name)
         assert (top / name / "file").read_text() == "other"
+
+
+@pytest.mark.fuse
+def test_a_byte_of_a_large_object_is_changed(
+    home: Home, client: "SwiftClient | S3Client", tmp_path: Path
+) -> None:
+    data = bytearray(os.urandom(40 * MIB))
+    path = tmp_path / "upload"
+    path.write_bytes(data)
+    client.upload(path, "large & old")
+    home.run("bucket", "adopt", client.backend, client.container, "--name", "theirs")
+    with (
+        home.mounted("top", "--backend", client.backend) as top,
+        (top / "theirs/large & old").open("r+b") as file,
+    ):
+        file.seek(20 * MIB)
+        file.write(b"!")
+    data[20 * MIB : 20 * MIB + 1] = b"!"
+    with home.mounted("other", "--cache-dir", str(home.path / "cache")) as top:
+        assert (top / "theirs/large & old").read_bytes() == data
+        first, second = sums(top / "theirs/.versions/large & old")
+        assert first == hashlib.sha256(path.read_bytes()).hexdigest()
+        assert second == hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.fuse
+def test_an_edit_of_an_object_that_expires_does_not_expire(
+    home: Home, swift: Swift, tmp_path: Path
+) -> None:
+    client = LegacySwiftClient(swift)
+    path = tmp_path / "upload"
+    path.write_bytes(os.urandom(20 * MIB))
+    client.upload(path, "large", "--header", "X-Delete-After:86400")
+    home.run("bucket", "adopt", client.backend, client.container, "--name", "theirs")
+    with (
+        home.mounted("top", "--backend", client.backend) as top,
+        (top / "theirs/large").open("r+b") as file,
+    ):
+        file.write(b"!")
+    name = configured(home, "swift-here", "container")
+    told = [
+        swift_command(swift, "stat", where, item["name"])
+        for where in (name, f"{name}+segments")
+        for item in client.listed(where)
+    ]
+    assert len(told) == 3
+    assert not [text for text in told if "X-Delete-At" in text]
+    assert "X-Delete-At" in swift_command(swift, "stat", client.container, "large")

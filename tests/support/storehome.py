@@ -1,6 +1,7 @@
 """A user's home whose service has backends on the tests' servers."""
 
 import tempfile
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,12 @@ access_key = "{gateway.access_key}"
 secret_key = "env:TEST_S3_KEY"
 addressing = "path"
 """
+
+
+def configured(home: Home, backend: str, name: str) -> str:
+    """Return a setting of one of the home's backends."""
+    text = Path(home.environment["RENGAFS_BACKENDS"]).read_text()
+    return str(tomllib.loads(text)["backends"][backend][name])
 
 
 @contextmanager

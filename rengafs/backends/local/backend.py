@@ -31,7 +31,16 @@ from typing import TypeVar
 import anyio
 import anyio.to_thread
 
-from rengafs.backends.base import PIECE_BYTES, Backend, Composition, Listed, Space, Stored
+from rengafs.backends.base import (
+    PIECE_BYTES,
+    Backend,
+    Composition,
+    Listed,
+    Needed,
+    Space,
+    Stored,
+    nobody,
+)
 from rengafs.backends.local.drawing import Drawing, can_share
 from rengafs.backends.local.laid import DATA, Laid, clear
 from rengafs.backends.local.laying import Laying, is_small_edit
@@ -178,7 +187,7 @@ class LocalBackend(Backend):
         usage = await self._in_thread(lambda: os.statvfs(self._directory))
         return Space(usage.f_blocks * usage.f_frsize, usage.f_bavail * usage.f_frsize)
 
-    async def sweep_temporaries(self, older_than_seconds: float) -> int:
+    async def sweep_temporaries(self, older_than_seconds: float, needed: Needed = nobody) -> int:
         """Remove old temporaries."""
         before = time.time() - older_than_seconds
         return await self._in_thread(lambda: _sweep(self._directory / TEMPORARY, before))

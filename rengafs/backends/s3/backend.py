@@ -14,7 +14,7 @@ from typing import Any
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 
-from rengafs.backends.base import HASHED_BYTES, PIECE_BYTES, Listed, Space
+from rengafs.backends.base import HASHED_BYTES, PIECE_BYTES, Listed, Needed, Space, nobody
 from rengafs.backends.foreign import Found, is_foreign, parse
 from rengafs.backends.s3.errors import NoSuchBucket, NoSuchUpload, translated
 from rengafs.backends.sending import Body, Sockets, unless_silent
@@ -189,7 +189,7 @@ class S3Store(Store):
             await self._make_bucket()
         return Space()
 
-    async def sweep(self, before: float) -> int:
+    async def sweep(self, before: float, needed: Needed = nobody) -> int:
         """Abort uploads that were begun before a moment."""
         client = await self._client()
         count = 0

@@ -10,11 +10,13 @@ from typing import Any
 import msgspec
 
 from rengafs.backends.swift.asking import Asker
-from rengafs.backends.swift.errors import told
+from rengafs.backends.swift.errors import told, translated
 from rengafs.protocol.errors import BackendRefused
 
 RENEW_SECONDS = 60.0
 """A token is renewed so long before it ends."""
+ENTER_SECONDS = 30.0
+"""Longest wait for a token, however little of the answer comes at a time."""
 DEFAULT_SECONDS = 3600.0
 """Of a token that does not tell when it ends; a refused one is renewed in any case."""
 
@@ -132,13 +134,36 @@ class Entrance:
     def __init__(self, login: Login, asker: Asker) -> None:
         self._login = login
         self._asker = asker
-        self._asking = asyncio.Lock()
         self._access: Access | None = None
+        self._entering: asyncio.Task[Access] | None = None
 
     async def access(self, *, refused: Access | None = None) -> Access:
-        """Return access that holds. *refused*: what was tried just now, in vain."""
-        async with self._asking:
-            access = self._access
-            if access is None or access is refused or access.until - RENEW_SECONDS < time.time():
-                access = self._access = await self._login.enter(self._asker)
+        """Return access that holds. *refused*: what was tried just now, in vain.
+
+        All who wait share one attempt, and its failure. Raises `BackendRefused`, `Unavailable`.
+        """
+        access = self._access
+        if access and access is not refused and access.until - RENEW_SECONDS > time.time():
             return access
+        if self._entering is None:
+            self._entering = asyncio.ensure_future(self._enter())
+            self._entering.add_done_callback(self._entered)
+        # Who gives up waiting does not end it for the others.
+        return await asyncio.shield(self._entering)
+
+    async def aclose(self) -> None:
+        """End an attempt for which nobody waits any more."""
+        if self._entering is not None:
+            self._entering.cancel()
+            await asyncio.wait([self._entering])
+
+    async def _enter(self) -> Access:
+        with translated("a token"):
+            async with asyncio.timeout(ENTER_SECONDS):
+                return await self._login.enter(self._asker)
+
+    def _entered(self, entering: asyncio.Task[Access]) -> None:
+        self._entering = None
+        # Asked for an error in any case, or asyncio tells of it that nobody did.
+        if not entering.cancelled() and entering.exception() is None:
+            self._access = entering.result()

@@ -51,18 +51,24 @@ class Answer:
         self.body = await self._response.read()
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
-        """Yield the body in pieces of about `PIECE_BYTES`."""
+        """Yield the body in pieces of about `PIECE_BYTES`; what came before a break, too."""
         assert self._response is not None
         waiting: list[bytes] = []
         size = 0
-        async for chunk in self._response.content.iter_any():
-            waiting.append(chunk)
-            size += len(chunk)
-            if size >= PIECE_BYTES:
-                yield b"".join(waiting)
-                waiting, size = [], 0
+        broken: Exception | None = None
+        try:
+            async for chunk in self._response.content.iter_any():
+                waiting.append(chunk)
+                size += len(chunk)
+                if size >= PIECE_BYTES:
+                    yield b"".join(waiting)
+                    waiting, size = [], 0
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            broken = error
         if waiting:
             yield b"".join(waiting)
+        if broken is not None:
+            raise broken
 
 
 class Asker:

@@ -11,19 +11,18 @@ import hashlib
 import hmac
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from rengafs.backends.base import HASHED_BYTES, Listed, Space
+from rengafs.backends.base import HASHED_BYTES, Listed, Needed, Space, nobody
 from rengafs.backends.foreign import Found, is_foreign, parse
 from rengafs.backends.sending import Body
 from rengafs.backends.store import Bytes, Part, Store, Upload
-from rengafs.backends.swift.access import Access, Entrance, Login
+from rengafs.backends.swift.access import Entrance, Login
+from rengafs.backends.swift.account import Account, moment
 from rengafs.backends.swift.asking import Answer, Asker
 from rengafs.backends.swift.errors import told, translated
 from rengafs.backends.swift.legacy import archive_of, archived, woven
@@ -35,12 +34,13 @@ from rengafs.backends.swift.manifests import (
     entries_of,
     grouped,
 )
+from rengafs.backends.swift.sweeping import sweep
 from rengafs.protocol.errors import BackendRefused, Corrupt, RengafsError, Unavailable
 
 READ_SECONDS = 20.0
 COPY_SECONDS = 120.0
 """Longest silence of the store while it copies, or looks at all segments of a manifest."""
-PAGE = 10_000
+OCTETS = "application/octet-stream"
 MAX_ENTRIES = 1000
 """Of a manifest, as Swift allows it by default; a longer one names others."""
 
@@ -59,7 +59,7 @@ class SwiftStore(Store):
     """See the module."""
 
     part_bytes = 2 * HASHED_BYTES
-    copied_bytes = 1 << 40
+    copied_bytes = 512 << 20
     max_parts = MAX_ENTRIES * MAX_ENTRIES
 
     def __init__(self, settings: SwiftSettings, *, read_seconds: float = READ_SECONDS) -> None:
@@ -68,6 +68,7 @@ class SwiftStore(Store):
         self._segments = f"{settings.container}+segments"
         self._asker = Asker(read_seconds, COPY_SECONDS)
         self._entrance = Entrance(settings.login, self._asker)
+        self._account = Account(self._entrance, self._asker)
         self._manifests = Manifests()
 
     async def put(self, key: str, data: Bytes) -> None:
@@ -99,14 +100,22 @@ class SwiftStore(Store):
             return Part(number, stop - start, [entry.named() for entry in cut(base, start, stop)])
         assert upload.base is not None
         name = _segment(upload.key, number)
+        container, source, query = self._place(upload.base)
         headers = {
-            "x-copy-from": self._copied_path(upload.base),
+            "x-copy-from": f"/{quote(container, safe='')}/{quote(source)}",
+            # Else what goes with the source comes along: that it expires, for one.
+            "x-fresh-metadata": "true",
+            "content-type": OCTETS,
             "range": f"bytes={start}-{stop - 1}",
             "content-length": "0",
         }
-        answer = await self._stored(self._segments, name, headers, b"", COPY_SECONDS)
+        if is_foreign(upload.base):
+            headers["if-match"] = f'"{parse(upload.base).etag}"'  # or others were here meanwhile
+        answer = await self._account.put(
+            self._segments, name, headers, seconds=COPY_SECONDS, query=query
+        )
         entry = {"path": f"/{self._segments}/{name}", "size_bytes": stop - start}
-        if etag := answer.headers.get("etag", "").strip('"'):
+        if etag := _etag(answer):
             entry["etag"] = etag
         return Part(number, stop - start, [entry])
 
@@ -136,9 +145,9 @@ class SwiftStore(Store):
 
     async def abandon(self, upload: Upload) -> None:
         """Remove the manifest, should it be there, and then the segments sent for it."""
-        await self._delete(self._container, upload.key)
-        async for item in self._listing(self._segments, prefix=f"{upload.key}/"):
-            await self._delete(self._segments, item["name"])
+        await self._account.delete(self._container, upload.key)
+        async for item in self._account.listing(self._segments, prefix=f"{upload.key}/"):
+            await self._account.delete(self._segments, item["name"])
 
     async def get(self, key: str, start: int, stop: int, size: int) -> AsyncGenerator[bytes, None]:
         """Yield a range; the answer tells the size of the whole, or of its segment."""
@@ -148,11 +157,13 @@ class SwiftStore(Store):
             start, stop, size = segment.first, segment.last + 1, segment.segment_bytes
         headers = {"range": f"bytes={start}-{stop - 1}"}
         what = f"the blob {key}"
-        async with self._streamed("GET", container, name, headers, query) as answer:
+        async with self._account.streamed("GET", container, name, headers, query) as answer:
             if answer.status not in (200, 206):
                 self._manifests.forget(key)
-                raise told(what, answer.status, await _reason(answer))
+                raise told(what, answer.status, await _reason(answer), reading=True)
             _check(key, answer, size)
+            if segment is not None and segment.etag not in ("", _etag(answer)):
+                raise Corrupt(f"a segment of {what} was changed by another program")
             at = start
             with translated(what):
                 async for piece in answer.pieces():
@@ -164,7 +175,7 @@ class SwiftStore(Store):
     async def check(self, key: str, size: int) -> None:
         """Ask for the object's size."""
         container, name, query = self._place(key)
-        answer = await self._request("HEAD", container, name, params=query)
+        answer = await self._account.request("HEAD", container, name, query=query)
         if not answer.good:
             raise told(f"the blob {key}", answer.status, "")
         _check(key, answer, size)
@@ -172,22 +183,22 @@ class SwiftStore(Store):
     async def delete(self, key: str) -> None:
         """Remove an object; the sweeper removes segments that nothing needs any more."""
         self._manifests.forget(key)
-        await self._delete(self._container, key)
+        await self._account.delete(self._container, key)
 
     async def list(self) -> AsyncIterator[Listed]:
         """Yield all objects."""
-        async for item in self._listing(self._container):
-            yield Listed(item["name"], item["bytes"], _moment(item["last_modified"]))
+        async for item in self._account.listing(self._container):
+            yield Listed(item["name"], item["bytes"], moment(item["last_modified"]))
 
     async def space(self) -> Space:
         """Return what the quotas of container and account leave."""
-        answer = await self._request("HEAD", self._container)
+        answer = await self._account.request("HEAD", self._container)
         if answer.status == 404:
-            await self._make_container(self._container)
-            answer = await self._request("HEAD", self._container)
+            await self._account.make_container(self._container)
+            answer = await self._account.request("HEAD", self._container)
         if not answer.good:
             raise told(f"the container {self._container}", answer.status, "")
-        account = await self._request("HEAD", "")
+        account = await self._account.request("HEAD", "")
         found = [
             _room(answer, "x-container-meta-quota-bytes", "x-container-bytes-used"),
             _room(account, "x-account-meta-quota-bytes", "x-account-bytes-used"),
@@ -195,23 +206,9 @@ class SwiftStore(Store):
         limited = [space for space in found if space.free is not None]
         return min(limited, key=lambda space: space.free or 0) if limited else Space()
 
-    async def sweep(self, before: float) -> int:
+    async def sweep(self, before: float, needed: Needed = nobody) -> int:
         """Remove segments that no manifest names, and that were sent before a moment."""
-        old = [
-            item["name"]
-            async for item in self._listing(self._segments)
-            if _moment(item["last_modified"]) < before
-        ]
-        if not old:
-            return 0
-        named = await self._named_segments(set())
-        rest = [name for name in old if name not in named]
-        # What became a manifest while the others were read.
-        named = await self._named_segments(named) if rest else named
-        gone = [name for name in rest if name not in named]
-        for name in gone:
-            await self._delete(self._segments, name)
-        return len(gone)
+        return await sweep(self._account, self._container, self._segments, before, needed)
 
     async def presign(self, key: str, seconds: int) -> str | None:
         """Return a TempURL, if the backend knows the key for them."""
@@ -226,7 +223,7 @@ class SwiftStore(Store):
 
     async def others(self, container: str) -> AsyncIterator[Found]:
         """Yield all versions of all objects of a container, by name."""
-        answer = await self._request("HEAD", container)
+        answer = await self._account.request("HEAD", container)
         if answer.status == 404:
             raise BackendRefused(f"the store has no container {container!r}")
         kept = answer.headers.get("x-versions-enabled", "").lower() == "true"
@@ -236,7 +233,7 @@ class SwiftStore(Store):
             yield item
 
     async def _found(self, container: str, kept: bool) -> AsyncIterator[Found]:
-        async for item in self._listing(container, versions=kept):
+        async for item in self._account.listing(container, versions=kept):
             yield _found(item, kept)
 
     async def _archived(self, container: str) -> AsyncIterator[Found]:
@@ -247,6 +244,7 @@ class SwiftStore(Store):
 
     async def aclose(self) -> None:
         """Close connections."""
+        await self._entrance.aclose()
         await self._asker.aclose()
 
     # --- manifests --------------------------------------------------------------------
@@ -275,14 +273,11 @@ class SwiftStore(Store):
 
     async def _manifest(self, container: str, name: str) -> Sequence[Entry]:
         """Return the segments of an object, those of nested manifests in their place."""
-        query = {"multipart-manifest": "get", "format": "raw"}
-        answer = await self._request("GET", container, name, params=query, read=True)
-        if not answer.good:
-            raise told(f"the blob {name}", answer.status, "")
-        if answer.headers.get("x-static-large-object", "").lower() != "true":
+        manifest = await self._account.manifest(container, name)
+        if manifest is None:
             return []
         found: list[Entry] = []
-        for entry in entries_of(answer.body):
+        for entry in entries_of(manifest):
             path = entry.path.removeprefix("/").partition("/")
             if entry.nested and entry.whole:
                 found += await self._manifest(path[0], path[2])
@@ -294,147 +289,14 @@ class SwiftStore(Store):
         self, container: str, name: str, entries: Sequence[dict[str, object]]
     ) -> None:
         body = msgspec.json.encode(entries)
-        await self._stored(container, name, {}, body, COPY_SECONDS, {"multipart-manifest": "put"})
+        query = {"multipart-manifest": "put"}
+        await self._account.put(container, name, {}, body, seconds=COPY_SECONDS, query=query)
 
-    async def _named_segments(self, known: set[str]) -> set[str]:
-        """Return the names of all segments that manifests name, beside those *known*."""
-        named = set(known)
-        async for item in self._listing(self._container):
-            if "slo_etag" not in item:
-                continue
-            try:
-                found = await self._nested_names(self._container, item["name"])
-            except Corrupt:
-                continue  # deleted just now
-            named |= found
-        return named
-
-    async def _nested_names(self, container: str, name: str) -> set[str]:
-        query = {"multipart-manifest": "get", "format": "raw"}
-        answer = await self._request("GET", container, name, params=query, read=True)
-        if not answer.good:
-            raise told(f"the blob {name}", answer.status, "")
-        names: set[str] = set()
-        for entry in entries_of(answer.body):
-            there, _, segment = entry.path.removeprefix("/").partition("/")
-            names.add(segment)
-            if entry.nested:
-                names |= await self._nested_names(there, segment)
-        return names
-
-    # --- requests ---------------------------------------------------------------------
+    # --- places -----------------------------------------------------------------------
 
     async def _put(self, container: str, name: str, data: Bytes) -> None:
         headers = {"etag": data.md5.hex(), "content-length": str(data.size)}
-        await self._stored(container, name, headers, data)
-
-    async def _stored(
-        self,
-        container: str,
-        name: str,
-        headers: dict[str, str],
-        body: Bytes | bytes,
-        seconds: float | None = None,
-        query: dict[str, str] | None = None,
-    ) -> Answer:
-        """Carry out a PUT; make the container if it is not there yet."""
-        content = Body(body.pieces) if isinstance(body, Bytes) else body
-
-        async def put() -> Answer:
-            return await self._request(
-                "PUT", container, name, headers, content, query, seconds=seconds, read=True
-            )
-
-        answer = await put()
-        if answer.status == 404 and "x-copy-from" not in headers:
-            await self._make_container(container)
-            answer = await put()
-        if not answer.good:
-            raise told(f"the blob {name}", answer.status, answer.text)
-        return answer
-
-    async def _delete(self, container: str, name: str) -> None:
-        answer = await self._request("DELETE", container, name)
-        if not answer.good and answer.status != 404:
-            raise told(f"the blob {name}", answer.status, "")
-
-    async def _make_container(self, container: str) -> None:
-        answer = await self._request("PUT", container, headers={"content-length": "0"}, read=True)
-        if not answer.good:
-            raise told(f"the container {container}", answer.status, answer.text)
-
-    async def _listing(
-        self, container: str, prefix: str = "", *, versions: bool = False
-    ) -> AsyncIterator[dict[str, Any]]:
-        query = {"format": "json", "limit": str(PAGE), "prefix": prefix, "marker": ""}
-        if versions:
-            query["versions"] = "true"
-        while True:
-            answer = await self._request("GET", container, params=query, read=True)
-            if answer.status == 404:
-                return  # nothing was stored yet
-            if not answer.good:
-                raise told(f"the container {container}", answer.status, answer.text)
-            items = answer.json() if answer.body else []
-            for item in items:
-                yield item
-            if not items:
-                return
-            query["marker"] = items[-1]["name"]
-            if versions:
-                query["version_marker"] = items[-1]["version_id"]
-
-    async def _request(
-        self,
-        method: str,
-        container: str,
-        name: str = "",
-        headers: dict[str, str] | None = None,
-        content: Body | bytes | None = None,
-        params: dict[str, str] | None = None,
-        *,
-        seconds: float | None = None,
-        read: bool = False,
-    ) -> Answer:
-        """Carry out a request. The body of the answer is read only where it is wanted."""
-        async with self._streamed(
-            method, container, name, headers, params, content, seconds
-        ) as answer:
-            if read or not answer.good:
-                with translated(f"{container}/{name}"):
-                    await answer.read()
-        return answer
-
-    @asynccontextmanager
-    async def _streamed(
-        self,
-        method: str,
-        container: str,
-        name: str = "",
-        headers: dict[str, str] | None = None,
-        params: dict[str, str] | None = None,
-        content: Body | bytes | None = None,
-        seconds: float | None = None,
-    ) -> AsyncIterator[Answer]:
-        """Send a request; with a new token, once, if ours is refused."""
-        what = f"{container}/{name}"
-        access: Access | None = None
-        for last in (False, True):
-            access = await self._entrance.access(refused=access)
-            url = access.storage_url + (f"/{quote(container, safe='')}" if container else "")
-            async with self._asker.asked(
-                method,
-                url + (f"/{quote(name)}" if name else ""),
-                headers={**(headers or {}), "x-auth-token": access.token},
-                query=params,
-                body=content,
-                seconds=seconds,
-                what=what,
-            ) as answer:
-                if answer.status == 401 and not last:
-                    continue
-                yield answer
-                return
+        await self._account.put(container, name, headers, Body(data.pieces))
 
     def _place(self, key: str) -> tuple[str, str, dict[str, str] | None]:
         if not is_foreign(key):
@@ -442,11 +304,6 @@ class SwiftStore(Store):
         there = parse(key)
         query = {"version-id": there.version} if there.version else None
         return there.container, there.name, query
-
-    def _copied_path(self, key: str) -> str:
-        container, name, query = self._place(key)
-        path = f"/{quote(container, safe='')}/{quote(name)}"
-        return path + (f"?version-id={query['version-id']}" if query else "")
 
 
 def _segment(key: str, number: int) -> str:
@@ -462,12 +319,16 @@ async def _reason(answer: Answer) -> str:
     return answer.text
 
 
+def _etag(answer: Answer) -> str:
+    return answer.headers.get("etag", "").strip('"')
+
+
 def _check(key: str, answer: Answer, size: int) -> None:
     told_size = answer.headers.get("content-range", "").rpartition("/")[2]
     found = int(told_size or answer.headers.get("content-length", "-1"))
     if found != size:
         raise Corrupt(f"the blob {key} has {found} bytes; it was stored with {size}")
-    if is_foreign(key) and answer.headers.get("etag", "").strip('"') != parse(key).etag:
+    if is_foreign(key) and _etag(answer) != parse(key).etag:
         raise Corrupt(
             f"{parse(key).name} was changed by another program; see rengafs bucket refresh"
         )
@@ -480,14 +341,10 @@ def _found(item: dict[str, Any], kept: bool) -> Found:
         version="" if version == "null" else version,
         etag=str(item.get("slo_etag", item["hash"])).strip('"'),
         size=item["bytes"],
-        at=_moment(item["last_modified"]),
+        at=moment(item["last_modified"]),
         latest=bool(item.get("is_latest", True)),
         deleted=item.get("content_type", "").startswith("application/x-deleted"),
     )
-
-
-def _moment(text: str) -> float:
-    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
 
 
 def _room(answer: Answer, quota: str, used: str) -> Space:

@@ -14,8 +14,12 @@ from rengafs.protocol.errors import (
     Unavailable,
 )
 
+LACKING = (", 404 Not Found", ", Size Mismatch", ", Etag Mismatch")
+"""How the answer to a manifest tells of segments that are not what it says."""
+UNSEEN = ", 50"
+"""How it tells of one at which the store could not look: a status follows its name."""
 PASSING = frozenset({408, 409, 422, 429, 498, 499})
-"""Beside 5xx. 422: what arrived is not what was sent."""
+"""Beside 5xx, and conflicts where something is written. 422: what arrived is not what was sent."""
 
 
 @contextmanager
@@ -30,8 +34,11 @@ def translated(what: str) -> Iterator[None]:
         raise Unavailable(f"the store did not answer about {what} ({text})") from error
 
 
-def told(what: str, status: int, reason: str) -> RengafsError:
-    """Return the error of an answer."""
+def told(what: str, status: int, reason: str, *, reading: bool = False) -> RengafsError:
+    """Return the error of an answer.
+
+    :param reading: it was to bring bytes: a conflict is then that of a manifest with a segment.
+    """
     text = " ".join(reason.split())[:200]
     text = f"status {status}: {text}" if text else f"status {status}"
     if status == 413:
@@ -40,7 +47,11 @@ def told(what: str, status: int, reason: str) -> RengafsError:
         return TooLarge(f"the store takes no object as long as {what} ({text})")
     if status == 507:
         return NoSpace(f"the store is full ({text})")
-    if status >= 500 or status in PASSING:
+    passing = status >= 500 or (status == 400 and UNSEEN in reason)
+    lacking = status == 400 and any(word in reason for word in LACKING)
+    if not passing and (lacking or (status == 409 and reading)):
+        return Corrupt(f"segments of {what} are missing, or not what they were ({text})")
+    if passing or status in PASSING:
         return Unavailable(f"the store could not answer about {what} ({text})")
     if status in (404, 416, 412):
         return Corrupt(f"{what} is missing, or not what it was ({text})")

@@ -15,6 +15,11 @@ class Blobs(Transactions):
         with self._database.read() as connection:
             return stock.known_keys(connection, backend, keys)
 
+    def long_keys(self, backend: str, longer_than: int) -> list[str]:
+        """Return the keys of a backend's own blobs of more bytes than that."""
+        with self._database.read() as connection:
+            return stock.long_keys(connection, backend, longer_than)
+
     def shown_keys(self, backend: str, keys: Sequence[str]) -> frozenset[str]:
         """Return which of *keys* (some hundreds) hold a version that history shows."""
         with self._database.read() as connection:
