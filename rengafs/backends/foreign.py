@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs, quote, unquote, urlencode
 
 SIGN = "@"
+UNNAMED = "null"
+"""What stores call the version from before they kept any, once there are others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,8 @@ class Found:
     """It stands for a deletion."""
     place: tuple[str, str] | None = None
     """Container and name under which the store keeps it, where these are others."""
+    fault: str = ""
+    """Why it can't be read."""
 
 
 @dataclass(frozen=True, slots=True)

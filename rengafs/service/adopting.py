@@ -4,13 +4,14 @@ Not a byte is copied or read: an object's ETag, which the store tells, stands fo
 (`rengafs.backends.pieces`), and reading checks it.
 """
 
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 
 import anyio.to_thread
 
 from rengafs.backends.base import Backend
-from rengafs.backends.foreign import Foreign, Found, parse
+from rengafs.backends.foreign import UNNAMED, Foreign, Found, parse
 from rengafs.backends.pieces import seen_mark
 from rengafs.catalog.adopting import Adopted, Adoption, Object
 from rengafs.catalog.catalog import Catalog
@@ -19,6 +20,8 @@ from rengafs.protocol.errors import UnknownBackend
 
 AT_ONCE = 200
 """Objects in one transaction: others wait for it."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -110,6 +113,8 @@ async def _objects(
     """Yield objects, each with its versions from the oldest on."""
     same: list[Found] = []
     async for item in found:
+        if item.fault:
+            log.warning("%s of %s is left out: %s", item.name, container, item.fault)
         if same and same[0].name != item.name:
             yield _object(backend, container, same)
             same = []
@@ -122,14 +127,20 @@ def _object(backend: str, container: str, same: list[Found]) -> Object:
     # The newest come first; within the same moment that order holds.
     oldest_first = same[::-1]
     ordered = sorted(oldest_first, key=lambda item: (item.latest, item.at))
-    kept = [_adopted(backend, container, item) for item in ordered if not item.deleted]
+    kept = [
+        _adopted(backend, container, item) for item in ordered if not (item.deleted or item.fault)
+    ]
     return Object(same[0].name, kept, deleted=ordered[-1].deleted)
 
 
 def _adopted(backend: str, container: str, item: Found) -> Adopted:
     place, name = item.place or (container, item.name)
     foreign = Foreign(place, name, item.version, item.etag)
-    formerly = Foreign(container, item.name, item.version, item.etag).key if item.place else ""
+    formerly = ""
+    if item.place or item.version == UNNAMED:
+        # As it was known while nothing had come after it.
+        earlier = "" if item.version == UNNAMED else item.version
+        formerly = Foreign(container, item.name, earlier, item.etag).key
     # By what the store tells: without versions an object of the same name may come again.
     mark = seen_mark(place, name, item.version, item.etag, str(item.size))
     blob = Blob(backend, foreign.key, item.size, mark)

@@ -271,3 +271,65 @@ def test_an_edit_of_an_object_that_expires_does_not_expire(
     assert len(told) == 3
     assert not [text for text in told if "X-Delete-At" in text]
     assert "X-Delete-At" in swift_command(swift, "stat", client.container, "large")
+
+
+@pytest.mark.fuse
+def test_objects_of_segments_and_links_are_as_long_as_what_they_show(
+    home: Home, swift: Swift, tmp_path: Path
+) -> None:
+    client = LegacySwiftClient(swift)
+    data = bytearray(os.urandom(20 * MIB + 17))
+    path, empty = tmp_path / "upload", tmp_path / "empty"
+    path.write_bytes(data)
+    empty.touch()
+    for kind in ("slo", "dlo"):
+        options = ("--segment-size", str(6 * MIB), f"--use-{kind}")
+        client.upload(path, kind, *options)
+    for name, target in (("link", "dlo"), ("lost", "nothing")):
+        client.upload(empty, name, "--header", f"X-Symlink-Target:{client.container}/{target}")
+    client.upload(empty, "empty")
+    listed = {item["name"]: item["bytes"] for item in client.listed(client.container)}
+    assert listed == {"slo": len(data), "dlo": 0, "link": 0, "lost": 0, "empty": 0}
+
+    done = home.run("bucket", "adopt", client.backend, client.container, "--name", "theirs")
+    assert f"lost of {client.container} is left out" in done.stderr
+    with home.mounted("top", "--backend", client.backend) as top:
+        bucket = top / "theirs"
+        found = {path.name: path.stat().st_size for path in bucket.iterdir()}
+        assert found == {"slo": len(data), "dlo": len(data), "link": len(data), "empty": 0}
+        for name in ("slo", "dlo", "link"):
+            assert (bucket / name).read_bytes() == data
+        # What is at the end of one, and at the beginning of another segment.
+        with (bucket / "dlo").open("r+b") as file:
+            file.seek(12 * MIB - 1)
+            file.write(b"12")
+        data[12 * MIB - 1 : 12 * MIB + 1] = b"12"
+        assert "0 new versions, 0 deleted" in home.run("bucket", "refresh", "theirs").stdout
+    with home.mounted("other", "--cache-dir", str(home.path / "cache")) as top:
+        assert (top / "theirs/dlo").read_bytes() == data
+
+
+@pytest.mark.fuse
+def test_what_was_there_before_versions_were_kept_is_read_when_it_is_old(
+    home: Home, gateway: Gateway, tmp_path: Path
+) -> None:
+    """Also an S3 bucket that keeps no versions at first."""
+    name = container()
+    path = tmp_path / "upload"
+    s3cmd(gateway, "mb", f"s3://{name}")
+    for text in ("first", "second"):
+        path.write_text(text)
+        s3cmd(gateway, "put", path, f"s3://{name}/file")
+    home.run("bucket", "adopt", "s3-here", name)
+    with home.mounted("top") as top:
+        assert (top / name / "file").read_text() == "second"
+        assert len(list((top / name / ".versions/file").iterdir())) == 1
+        anyio.run(keep_versions, gateway, name)
+        path.write_text("third")
+        s3cmd(gateway, "put", path, f"s3://{name}/file")
+        home.run("bucket", "refresh", name)
+        assert (top / name / "file").read_text() == "third"
+    with home.mounted("other", "--cache-dir", str(home.path / "cache")) as top:
+        saves = sorted((top / name / ".versions/file").iterdir())
+        assert [save.read_text() for save in saves] == ["second", "third"]
+        assert "0 new versions, 0 deleted" in home.run("bucket", "refresh", name).stdout

@@ -15,7 +15,7 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 
 from rengafs.backends.base import HASHED_BYTES, PIECE_BYTES, Listed, Needed, Space, nobody
-from rengafs.backends.foreign import Found, is_foreign, parse
+from rengafs.backends.foreign import UNNAMED, Found, is_foreign, parse
 from rengafs.backends.s3.errors import NoSuchBucket, NoSuchUpload, translated
 from rengafs.backends.sending import Body, Sockets, unless_silent
 from rengafs.backends.store import Bytes, Part, Store, Upload
@@ -356,8 +356,8 @@ def _versions(page: Any) -> list[Found]:
     found = [
         Found(
             name=item["Key"],
-            # Before versioning was switched on there was one, that is called null.
-            version="" if item["VersionId"] == "null" else item["VersionId"],
+            # From before versions were kept; as long as nothing came after it, it needs no name.
+            version="" if item["VersionId"] == UNNAMED and item["IsLatest"] else item["VersionId"],
             etag=item.get("ETag", "").strip('"'),
             size=item.get("Size", 0),
             at=item["LastModified"].timestamp(),

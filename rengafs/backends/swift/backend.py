@@ -12,7 +12,6 @@ import hmac
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -25,7 +24,6 @@ from rengafs.backends.swift.access import Entrance, Login
 from rengafs.backends.swift.account import Account, moment
 from rengafs.backends.swift.asking import Answer, Asker
 from rengafs.backends.swift.errors import told, translated
-from rengafs.backends.swift.legacy import archive_of, archived, woven
 from rengafs.backends.swift.manifests import (
     Entry,
     Manifests,
@@ -34,8 +32,9 @@ from rengafs.backends.swift.manifests import (
     entries_of,
     grouped,
 )
+from rengafs.backends.swift.others import others
 from rengafs.backends.swift.sweeping import sweep
-from rengafs.protocol.errors import BackendRefused, Corrupt, RengafsError, Unavailable
+from rengafs.protocol.errors import Corrupt, RengafsError, Unavailable
 
 READ_SECONDS = 20.0
 COPY_SECONDS = 120.0
@@ -221,26 +220,9 @@ class SwiftStore(Store):
         sign = hmac.new(self._settings.tempurl_key.encode(), signed, hashlib.sha256).hexdigest()
         return f"{url}?temp_url_sig={sign}&temp_url_expires={until}"
 
-    async def others(self, container: str) -> AsyncIterator[Found]:
+    def others(self, container: str) -> AsyncIterator[Found]:
         """Yield all versions of all objects of a container, by name."""
-        answer = await self._account.request("HEAD", container)
-        if answer.status == 404:
-            raise BackendRefused(f"the store has no container {container!r}")
-        kept = answer.headers.get("x-versions-enabled", "").lower() == "true"
-        found = self._found(container, kept)
-        archive = archive_of(answer.headers)
-        async for item in woven(found, self._archived(archive)) if archive else found:
-            yield item
-
-    async def _found(self, container: str, kept: bool) -> AsyncIterator[Found]:
-        async for item in self._account.listing(container, versions=kept):
-            yield _found(item, kept)
-
-    async def _archived(self, container: str) -> AsyncIterator[Found]:
-        async for item in self._found(container, False):
-            old = archived(container, item)
-            if old is not None:
-                yield old
+        return others(self._account, container)
 
     async def aclose(self) -> None:
         """Close connections."""
@@ -332,19 +314,6 @@ def _check(key: str, answer: Answer, size: int) -> None:
         raise Corrupt(
             f"{parse(key).name} was changed by another program; see rengafs bucket refresh"
         )
-
-
-def _found(item: dict[str, Any], kept: bool) -> Found:
-    version = str(item.get("version_id", "")) if kept else ""
-    return Found(
-        name=item["name"],
-        version="" if version == "null" else version,
-        etag=str(item.get("slo_etag", item["hash"])).strip('"'),
-        size=item["bytes"],
-        at=moment(item["last_modified"]),
-        latest=bool(item.get("is_latest", True)),
-        deleted=item.get("content_type", "").startswith("application/x-deleted"),
-    )
 
 
 def _room(answer: Answer, quota: str, used: str) -> Space:
