@@ -111,7 +111,8 @@ class S3Store(Store):
     async def finish(self, upload: Upload, parts: Sequence[Part]) -> None:
         """Complete the upload. One that is known no more was completed by an earlier try."""
         listed = [entry for part in parts for entry in part.entries]
-        with suppress(NoSuchUpload):  # of an earlier try: whether it is there, `check` tells
+        size = sum(part.size for part in parts)
+        try:
             await self._call(
                 "complete_multipart_upload",
                 upload.key,
@@ -119,15 +120,19 @@ class S3Store(Store):
                 UploadId=upload.id,
                 MultipartUpload={"Parts": listed},
             )
-        await self.check(upload.key, sum(part.size for part in parts))
+        except NoSuchUpload as gone:
+            try:
+                await self.check(upload.key, size)
+            except Corrupt:
+                raise gone from None
+        else:
+            await self.check(upload.key, size)
 
     async def abandon(self, upload: Upload) -> None:
         """Drop the parts, or the object that they became."""
         try:
             await self._call("abort_multipart_upload", upload.key, UploadId=upload.id)
-        except NoSuchUpload:
-            await self.delete(upload.key)
-        except Corrupt:
+        except (NoSuchUpload, NoSuchBucket, Corrupt):
             await self.delete(upload.key)
 
     async def get(self, key: str, start: int, stop: int, size: int) -> AsyncGenerator[bytes, None]:
@@ -191,25 +196,12 @@ class S3Store(Store):
 
     async def sweep(self, before: float, needed: Needed = nobody) -> int:
         """Abort uploads that were begun before a moment."""
-        client = await self._client()
         count = 0
-        try:
-            with translated(f"the bucket {self._bucket}"):
-                pages = client.get_paginator("list_multipart_uploads")
-                old = [
-                    upload
-                    async for page in pages.paginate(
-                        Bucket=self._bucket, Prefix=self._settings.prefix
-                    )
-                    for upload in page.get("Uploads", ())
-                    if upload["Initiated"].timestamp() < before
-                ]
-            for upload in old:
-                key = upload["Key"].removeprefix(self._settings.prefix)
+        for upload in await self._old_uploads(before):
+            key = upload["Key"].removeprefix(self._settings.prefix)
+            with suppress(NoSuchUpload):  # it ended just now
                 await self._call("abort_multipart_upload", key, UploadId=upload["UploadId"])
                 count += 1
-        except (NoSuchBucket, NoSuchUpload):
-            pass
         return count
 
     async def presign(self, key: str, seconds: int) -> str | None:
@@ -246,6 +238,22 @@ class S3Store(Store):
         for items in held.values():
             for item in items:
                 yield item
+
+    async def _old_uploads(self, before: float) -> Sequence[Any]:
+        client = await self._client()
+        pages = client.get_paginator("list_multipart_uploads")
+        try:
+            with translated(f"the bucket {self._bucket}"):
+                return [
+                    upload
+                    async for page in pages.paginate(
+                        Bucket=self._bucket, Prefix=self._settings.prefix
+                    )
+                    for upload in page.get("Uploads", ())
+                    if upload["Initiated"].timestamp() < before
+                ]
+        except NoSuchBucket:
+            return []
 
     # --- requests ---------------------------------------------------------------------
 

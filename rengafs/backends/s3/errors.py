@@ -39,12 +39,12 @@ PASSING = frozenset(
 MISSING = frozenset({"NoSuchKey", "NoSuchVersion", "404", "NotFound"})
 
 
-class NoSuchUpload(Exception):
-    """The store knows the upload no longer: it was ended, or dropped."""
+class NoSuchUpload(Unavailable):
+    """The store knows the upload no longer: it was ended, or dropped. A new one may succeed."""
 
 
-class NoSuchBucket(Exception):
-    """The bucket is not there (yet)."""
+class NoSuchBucket(Unavailable):
+    """The bucket is not there (yet): who stores makes it."""
 
 
 @contextmanager
@@ -61,13 +61,13 @@ def translated(what: str) -> Iterator[None]:
         raise Unavailable(f"the store did not answer about {what} ({text})") from error
 
 
-def _answered(what: str, error: ClientError) -> Exception:
+def _answered(what: str, error: ClientError) -> RengafsError:
     code = str(error.response.get("Error", {}).get("Code", ""))
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     if code == "NoSuchUpload":
-        return NoSuchUpload(what)
+        return NoSuchUpload(f"the store dropped the upload of {what}; store it again")
     if code == "NoSuchBucket":
-        return NoSuchBucket(what)
+        return NoSuchBucket(f"the store has no bucket for {what}; is it deleted?")
     return told(what, code, status)
 
 
