@@ -24,8 +24,8 @@ seen whole by the service, so there `compose` may tell a `mark` instead: ``tree:
 of the hashes of its pieces, which are of `HASHED_BYTES` each. Equal marks are equal bytes; the
 pieces' own hashes go with it, and what is read is compared with them.
 
-**Waiting.** Nothing blocks the event loop; memory is bounded by a few pieces a call (parts of
-`HASHED_BYTES` and twice that, where bytes are sent over a network); every wait has a bound.
+**Waiting.** Nothing blocks the event loop; memory is bounded by a few pieces a call (three parts
+where bytes are sent over a network: see `rengafs.backends.parts`); every wait has a bound.
 """
 
 from abc import ABC, abstractmethod
@@ -128,8 +128,11 @@ class Backend(ABC):
     """Whether each call is a request over a network."""
 
     @abstractmethod
-    async def put(self, stream: AsyncIterable[bytes]) -> Stored:
-        """Store a stream, whatever its length and the size of its pieces."""
+    async def put(self, stream: AsyncIterable[bytes], length: int | None = None) -> Stored:
+        """Store a stream, whatever its length and the size of its pieces.
+
+        *length* is its length where it is known: it is sent in parts that fit.
+        """
 
     @abstractmethod
     async def compose(self, plan: Composition, payload: AsyncIterable[bytes]) -> Stored:

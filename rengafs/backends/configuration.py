@@ -23,6 +23,7 @@ import msgspec
 from rengafs.backends.base import Backend
 from rengafs.backends.definitions import Definition, Local, Swift
 from rengafs.backends.local.backend import open_local
+from rengafs.backends.wrapping import wrapped
 from rengafs.protocol.errors import SetupError
 
 LOCAL = "local"
@@ -73,11 +74,9 @@ class Configuration:
         return {name: self._open(name, data, owner) for name in self.names}
 
     def _open(self, name: str, data: Path, owner: str) -> Backend:
-        definition = self.definitions.get(name)
-        if definition is None:
-            return open_local(data, owner=owner, name=name)
+        definition = self.definitions.get(name) or Local(data)
         if isinstance(definition, Local):
-            return open_local(definition.directory.absolute(), owner=owner, name=name)
+            return wrapped(open_local(definition.directory.absolute(), owner=owner, name=name))
         # Imported here: a service on local disk need not load two HTTP stacks.
         from rengafs.backends.opening import open_remote
 

@@ -6,7 +6,6 @@ base's pieces that do not change: they are copied inside the store, and only the
 new bytes are sent (and, at the edges of what is new, fetched). See `pieces` for its hash.
 """
 
-import asyncio
 import hashlib
 import logging
 import time
@@ -16,7 +15,6 @@ from collections.abc import (
     AsyncIterable,
     AsyncIterator,
     Awaitable,
-    Callable,
     Iterator,
 )
 from contextlib import aclosing
@@ -40,6 +38,7 @@ from rengafs.backends.base import (
 from rengafs.backends.flights import Flights
 from rengafs.backends.foreign import Found, is_foreign
 from rengafs.backends.merging import Payload, merged, overlaps, whole
+from rengafs.backends.parts import LARGE_BYTES, Room, copied_part, cut, fitting, sizes
 from rengafs.backends.patience import Patience, resumed
 from rengafs.backends.store import Bytes, Part, Store, Upload
 from rengafs.protocol.errors import Corrupt, RengafsError, TooLarge
@@ -48,13 +47,9 @@ WHOLE_BYTES = 16 << 20
 """A composition of at most so many bytes is fetched and sent whole: its sha256 is known then."""
 AT_ONCE = 2
 """Parts of one blob that are sent while the next one is gathered."""
-LARGE_BYTES = 32 << 20
-"""A part that is longer is not sent beside others of its blob."""
-LONGEST_PART = 4 << 30
-"""Stores take 5 GiB."""
 COPIES_AT_ONCE = 8
-PARTS_AT_ONCE = 6
-"""Parts that are sent at a time, of all blobs: each is in memory."""
+SENDING_BYTES = 96 << 20
+"""Bytes of parts that are sent at a time, of all blobs."""
 CLEAR_UP_SECONDS = 10.0
 
 log = logging.getLogger(__name__)
@@ -68,18 +63,19 @@ class RemoteBackend(Backend):
     def __init__(self, name: str, store: Store, patience: Patience | None = None) -> None:
         self.name = name
         self._store = store
-        self._patience = patience or Patience()
-        self._sending = asyncio.Semaphore(PARTS_AT_ONCE)
+        if patience is not None:
+            store.patience = patience
+        self._sending = Room(SENDING_BYTES)
 
-    async def put(self, stream: AsyncIterable[bytes]) -> Stored:
+    async def put(self, stream: AsyncIterable[bytes], length: int | None = None) -> Stored:
         """Store a stream."""
-        parts = _parts(stream, partial(growing_part, self._store.part_bytes, self._store.max_parts))
+        parts = cut(stream, sizes(self._store.part_bytes, self._store.max_parts, length))
         first = await anext(parts)
         second = await anext(parts, None)
         key = uuid.uuid4().hex
         if second is None:
             return await self._put_small(key, first)
-        making = _Making(self._store, self._patience, self._sending, Upload(key))
+        making = _Making(self._store, self._sending, Upload(key))
         async with making, _Whole() as sha256:
             await sha256.add(first)
             await making.send(first)
@@ -96,7 +92,9 @@ class RemoteBackend(Backend):
         digests, md5 = await _hashed(data)
         body = Bytes(data, md5)
         try:
-            await self._patience.insist(lambda: self._store.put(key, body), f"the upload of {key}")
+            await self._store.patience.insist(
+                lambda: self._store.put(key, body), f"the upload of {key}"
+            )
         except BaseException:
             # It may have arrived although its answer did not.
             await _cleared_up(self._store.delete(key))
@@ -112,17 +110,20 @@ class RemoteBackend(Backend):
         _, md5 = await _hashed([data])
         body = Bytes([data], md5)
         # Nothing is cleared up: another may have put it too, and need it.
-        await self._patience.insist(lambda: self._store.put(key, body), f"the upload of {key}")
+        await self._store.patience.insist(
+            lambda: self._store.put(key, body), f"the upload of {key}"
+        )
 
     async def compose(self, plan: Composition, payload: AsyncIterable[bytes]) -> Stored:
         """Store what *plan* says; the base's pieces that stay are copied inside the store."""
         bytes_ = Payload(plan, payload)
         base = _Base(self, plan)
         if not any(keep for keep, _, _ in _runs(plan)):
-            return await self.put(whole(plan, bytes_, base.read))
+            return await self.put(whole(plan, bytes_, base.read), plan.length)
         upload = Upload(uuid.uuid4().hex, base=plan.base, base_size=plan.base_size)
-        making = _Making(self._store, self._patience, self._sending, upload)
-        size = _part_size(plan.length, self._store)
+        making = _Making(self._store, self._sending, upload)
+        # Half of the parts for what is sent: runs of it begin parts of their own.
+        size = fitting(self._store.part_bytes, self._store.max_parts // 2, plan.length)
         async with making:
             for keep, start, stop in _runs(plan):
                 if keep:
@@ -131,7 +132,7 @@ class RemoteBackend(Backend):
                 for first in range(start, stop, size):
                     last = min(first + size, stop)
                     new = merged(plan, bytes_, base.read, first, last)
-                    async for data in _parts(new, lambda _: size):
+                    async for data in cut(new, lambda _: size):
                         await making.send(data)
             await bytes_.finish()
             length, digests = await making.finish()
@@ -151,7 +152,7 @@ class RemoteBackend(Backend):
     def steadily(self, key: str, start: int, stop: int, size: int) -> AsyncGenerator[bytes, None]:
         """Yield a part of a blob; a break is mended by another try."""
         return resumed(
-            self._patience,
+            self._store.patience,
             lambda offset: self._store.get(key, offset, stop, size),
             start,
             stop,
@@ -215,11 +216,8 @@ class _Whole:
 class _Making:
     """An object that is being made of parts; removed again unless it is finished."""
 
-    def __init__(
-        self, store: Store, patience: Patience, sending: asyncio.Semaphore, upload: Upload
-    ) -> None:
+    def __init__(self, store: Store, sending: Room, upload: Upload) -> None:
         self._store = store
-        self._patience = patience
         self._sending = sending
         self._upload = upload
         self._sent = Flights(AT_ONCE)
@@ -231,7 +229,7 @@ class _Making:
 
     async def __aenter__(self) -> None:
         begin = partial(self._store.begin, self._upload)
-        await self._patience.insist(begin, f"the upload of {self._upload.key}")
+        await self._store.patience.insist(begin, f"the upload of {self._upload.key}")
 
     async def __aexit__(self, *_: object) -> None:
         if self._finished:
@@ -264,7 +262,7 @@ class _Making:
         parts = [self._parts[number] for number in range(self._count)]
         size = sum(part.size for part in parts)
         key = self._upload.key
-        await self._patience.insist(
+        await self._store.patience.insist(
             lambda: self._store.finish(self._upload, parts), f"the end of the upload of {key}"
         )
         self._finished = True
@@ -278,16 +276,16 @@ class _Making:
         return number
 
     async def _send(self, number: int, data: list[bytes]) -> None:
-        async with self._sending:
+        async with self._sending.taken(sum(map(len, data))):
             self._digests[number], md5 = await _hashed(data)
             body = Bytes(data, md5)
-            self._parts[number] = await self._patience.insist(
+            self._parts[number] = await self._store.patience.insist(
                 lambda: self._store.send_part(self._upload, number, body),
                 f"part {number} of {self._upload.key}",
             )
 
     async def _copy(self, number: int, start: int, stop: int) -> None:
-        self._parts[number] = await self._patience.insist(
+        self._parts[number] = await self._store.patience.insist(
             lambda: self._store.copy_part(self._upload, number, start, stop),
             f"a copy to part {number} of {self._upload.key}",
         )
@@ -364,57 +362,6 @@ def _mark(plan: Composition, size: int, digests: bytes) -> str:
     if size == plan.base_size and digests == plan.base_pieces and plan.base_sha256:
         return plan.base_sha256  # the same bytes again
     return hashed.tree_mark(size, digests, plan.base_sha256)
-
-
-def _part_size(length: int, store: Store) -> int:
-    """Return how long sent parts are, so that there are not too many of them."""
-    wanted = -(-length // (store.max_parts // 2))
-    pieces = max(-(-wanted // HASHED_BYTES), store.part_bytes // HASHED_BYTES)
-    return pieces * HASHED_BYTES
-
-
-def copied_part(store: Store, base_size: int) -> int:
-    """Return how much of a base is copied at once: a quarter of all parts must do for it."""
-    return store.copied_bytes * -(-max(base_size, 1) // (store.copied_bytes * store.max_parts // 4))
-
-
-def growing_part(part_bytes: int, max_parts: int, number: int) -> int:
-    """Return how long a part is of a stream whose length nobody knows.
-
-    Each tenth of the parts that a store takes has parts twice as long as the tenth before. So
-    an S3 takes its 5 TiB, and what is shorter than 8 GiB goes by the shortest parts: a part is
-    kept in memory while it is sent.
-    """
-    return min(part_bytes << min(number // (max_parts // 10), 9), LONGEST_PART)
-
-
-async def _parts(
-    stream: AsyncIterable[bytes], size: Callable[[int], int]
-) -> AsyncIterator[list[bytes]]:
-    """Yield a stream in lists of *size(number)* bytes together, the last one shorter.
-
-    There is one at least.
-    """
-    pieces: list[bytes] = []
-    room, small, count = size(0), 0, 0
-    async for piece in stream:
-        view = memoryview(piece)
-        while view:
-            part = view[:room]
-            pieces.append(piece if len(part) == len(piece) else bytes(part))
-            room -= len(part)
-            small = small + 1 if len(part) < 4096 else 0
-            if small >= 4096:
-                # A list of single bytes would weigh fifty times what it holds.
-                pieces[-small:] = [b"".join(pieces[-small:])]
-                small = 0
-            view = view[len(part) :]
-            if not room:
-                yield pieces
-                count += 1
-                pieces, room, small = [], size(count), 0
-    if pieces or not count:
-        yield pieces
 
 
 async def _update(digest: "hashlib._Hash", data: list[bytes]) -> None:

@@ -1,7 +1,8 @@
 """`Store`: what a remote object store can do, one request a method. `remote` makes backends of it.
 
 A method makes one attempt, bounded in time, and raises as `Backend` says; who calls it tries
-again. An object appears whole at the end of `put`, or of `finish`.
+again. Only a list does that itself, page by page: begun anew, it would tell everything again. An
+object appears whole at the end of `put`, or of `finish`.
 """
 
 from abc import ABC, abstractmethod
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 
 from rengafs.backends.base import Listed, Needed, Space, nobody
 from rengafs.backends.foreign import Found
+from rengafs.backends.patience import Patience
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,9 @@ class Store(ABC):
     copied_bytes: int
     """The most that is copied at once, a multiple of `HASHED_BYTES`."""
     max_parts: int
+    page_items: int
+    """The most that is asked for in one page of a list."""
+    patience = Patience()
 
     @abstractmethod
     async def put(self, key: str, data: Bytes) -> None:

@@ -106,6 +106,12 @@ class Call:
         """Yield the body as it comes. Raises `BodyMismatch` if it breaks off."""
         return stream_body(self.request)
 
+    @property
+    def length(self) -> int | None:
+        """Of the body, where the client announced it."""
+        announced = self.request.headers.get("content-length", "")
+        return int(announced) if announced.isdecimal() else None
+
     def _number(self, header: str) -> int | None:
         text = self.request.headers.get(header, "").strip()
         if not text:

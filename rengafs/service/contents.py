@@ -88,7 +88,7 @@ async def io_write(parts: Parts, call: Call) -> Response:
     commit = Commit(node=call.grant.file, length=0)
     base = await parts.read(Catalog.prepare_commit, actor, commit)
     assert not isinstance(base, Outcome), "without a key there is no receipt"
-    stored = await storing.put(parts, base, call.stream())
+    stored = await storing.put(parts, base, call.stream(), call.length)
     staged = [Staged(commit, stored)]
     applied = await parts.write(Catalog.apply, actor, staged)
     if stored is not None and (stored.backend, stored.key) not in applied.adopted:

@@ -108,7 +108,7 @@ async def _one(
         return
     try:
         pieces = fetch(backends[blob.backend], blob, content, 0, blob.size)
-        stored = await target.put(_counted(pieces, moved, told))
+        stored = await target.put(_counted(pieces, moved, told), blob.size)
         if not _same(blob, stored):
             await target.delete(stored.key)
             raise Corrupt("other bytes arrived than were stored")

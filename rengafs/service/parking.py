@@ -41,17 +41,17 @@ class Parking(Wrapper):
         self._catalog = catalog
         self._readers = anyio.CapacityLimiter(READERS)
 
-    async def put(self, stream: AsyncIterable[bytes]) -> Stored:
+    async def put(self, stream: AsyncIterable[bytes], length: int | None = None) -> Stored:
         """Store a stream; give its bytes back if they are to be parked."""
         if not self.seconds or self.full:
-            return await super().put(stream)
+            return await super().put(stream, length)
         first, count = [], 0
         pieces = aiter(stream)
         async for piece in pieces:
             first.append(piece)
             count += len(piece)
             if count > SMALL_BYTES:
-                return await super().put(_joined(first, pieces))
+                return await super().put(_joined(first, pieces), length)
         data = b"".join(first)
         return Stored(PARKED + uuid4().hex, count, hashlib.sha256(data).hexdigest(), data=data)
 

@@ -13,10 +13,12 @@ from rengafs.service.fetching import fetch, refuse_lost
 from rengafs.service.parts import Parts
 
 
-async def put(parts: Parts, base: Base, stream: AsyncIterable[bytes]) -> Blob | None:
-    """Store whole content; None for no bytes, which need no blob."""
+async def put(
+    parts: Parts, base: Base, stream: AsyncIterable[bytes], length: int | None = None
+) -> Blob | None:
+    """Store whole content, of *length* if that is known; None for no bytes: they need no blob."""
     backend = parts.backend(base.backend)
-    stored = await backend.put(stream)
+    stored = await backend.put(stream, length)
     if not stored.size:
         await discard(parts, _blob(base.backend, stored))
         return None
@@ -38,7 +40,7 @@ async def compose(
         # The file moved to a bucket of another backend: the base must travel once.
         read = partial(fetch, parts.backend(source.backend), source, base.content)
         merged = whole(plan, Payload(plan, payload), read)
-        return _blob(base.backend, await backend.put(merged))
+        return _blob(base.backend, await backend.put(merged, plan.length))
     return _blob(base.backend, await backend.compose(plan, payload))
 
 

@@ -9,11 +9,12 @@ from support.backend_contract import go, in_pieces, keys, stream
 from support.rgw import Gateway
 from support.stores import QUICK, backend_of, container, s3_store, store_of
 
+from rengafs.backends.base import Stored
 from rengafs.backends.pieces import hash_pieces
 from rengafs.backends.remote import RemoteBackend
 from rengafs.backends.s3.backend import S3Store
 from rengafs.backends.store import Bytes, Upload
-from rengafs.protocol.errors import Unavailable
+from rengafs.protocol.errors import BackendRefused, Unavailable
 
 MIB = 1 << 20
 
@@ -67,7 +68,7 @@ def test_an_upload_that_the_store_dropped_is_temporary_in_every_call(
     go(backend, run)
 
 
-def test_a_bucket_that_was_deleted_meanwhile_is_temporary(fresh: Callable[[], S3Store]) -> None:
+def test_a_bucket_that_was_deleted_meanwhile_is_told(fresh: Callable[[], S3Store]) -> None:
     store = fresh()
     backend = RemoteBackend("s3", store, QUICK)
 
@@ -77,11 +78,32 @@ def test_a_bucket_that_was_deleted_meanwhile_is_temporary(fresh: Callable[[], S3
         await dropped(store, upload)
         client = await store._client()
         await client.delete_bucket(Bucket=store._bucket)
-        with pytest.raises(Unavailable):
+        with pytest.raises(BackendRefused, match="deleted"):
             await store.send_part(upload, 0, filled(5 * MIB))
         await store.abandon(upload)
         assert await backend.sweep_temporaries(-60) == 0
         await backend.put(stream(b"made anew"))
+
+    go(backend, run)
+
+
+def test_a_stream_of_known_length_goes_by_parts_that_fit_it(
+    fresh: Callable[[], S3Store],
+) -> None:
+    store = fresh()
+    store.max_parts = 10
+    backend = RemoteBackend("s3", store, QUICK)
+    data = bytes(81 * MIB)
+
+    async def parts(stored: Stored) -> str:
+        client = await store._client()
+        answer = await client.head_object(Bucket=store._bucket, Key=stored.key)
+        return answer["ETag"].strip('"').partition("-")[2]
+
+    async def run() -> None:
+        assert await parts(await backend.put(in_pieces(data), len(data))) == "6"  # of 16 MiB
+        # Each is twice as long as the one before.
+        assert await parts(await backend.put(in_pieces(data))) == "4"
 
     go(backend, run)
 

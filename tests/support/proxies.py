@@ -9,7 +9,17 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
 
-Fault = Literal["none", "refuse", "cut request", "cut answer", "503", "silence"]
+Fault = Literal[
+    "none",
+    "refuse",
+    "cut request",
+    "cut head",  # in the middle of the answer's head
+    "cut answer",
+    "503",
+    "delay",
+    "silence",  # before or within the request
+    "silent answer",
+]
 BUSY = b"HTTP/1.1 503 Busy\r\ncontent-length: 4\r\nconnection: close\r\n\r\nbusy"
 
 
@@ -19,10 +29,16 @@ class Plan:
 
     fault: Fault = "none"
     method: str = ""
-    """Only requests of this method; empty: all."""
+    """Only requests that begin so, a regular expression: a method, perhaps with a path."""
     after_bytes: int = 0
     """Of the request or of the answer, that pass before it is cut."""
     times: int = 1
+    every: int = 1
+    """One of so many such requests goes wrong."""
+    delay_seconds: float = 0.0
+    """Of the fault ``delay``, before the answer."""
+    seen: int = 0
+    """Such requests until now."""
     hit: int = 0
     """How often it went wrong."""
     passed: int = 0
@@ -33,6 +49,9 @@ class Plan:
         with self.lock:
             wanted = not self.method or re.match(self.method.encode(), head)
             if self.fault == "none" or not wanted or self.hit >= self.times:
+                return False
+            self.seen += 1
+            if self.seen % self.every:
                 return False
             self.hit += 1
             return True
@@ -112,8 +131,15 @@ def _carry(  # noqa: C901 - a step for each fault
                 _answer(store, None, plan, None, head)
                 peer.sendall(BUSY)
                 return
-            limit = plan.after_bytes if wrong and plan.fault == "cut answer" else None
-            if not _answer(store, peer, plan, limit, head):
+            if wrong and plan.fault == "delay":
+                closed.wait(plan.delay_seconds)
+            if wrong and plan.fault == "cut head":
+                peer.sendall(_head(store)[:25])
+                return
+            cut = wrong and plan.fault in ("cut answer", "silent answer")
+            if not _answer(store, peer, plan, plan.after_bytes if cut else None, head):
+                if wrong and plan.fault == "silent answer":
+                    closed.wait()
                 return
 
 

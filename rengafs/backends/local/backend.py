@@ -44,7 +44,14 @@ from rengafs.backends.base import (
 from rengafs.backends.local.drawing import Drawing, can_share
 from rengafs.backends.local.laid import DATA, Laid, clear
 from rengafs.backends.local.laying import Laying, is_small_edit
-from rengafs.protocol.errors import Corrupt, NoSpace, SetupError, TooLarge, Unavailable
+from rengafs.protocol.errors import (
+    BackendRefused,
+    Corrupt,
+    NoSpace,
+    SetupError,
+    TooLarge,
+    Unavailable,
+)
 
 MARK = ".rengafs-blobs"
 TEMPORARY, LAID = "tmp", "laid"
@@ -67,7 +74,7 @@ class LocalBackend(Backend):
         self._shares: bool | None = None
         """Whether the file system can share blocks; None: it was not tried yet."""
 
-    async def put(self, stream: AsyncIterable[bytes]) -> Stored:
+    async def put(self, stream: AsyncIterable[bytes], length: int | None = None) -> Stored:
         """Store a stream."""
         return await self._store(lambda path: Drawing.whole(path), stream)
 
@@ -387,4 +394,9 @@ def _translated() -> Iterator[None]:
             raise TooLarge("the disk of the local backend takes no file of this length") from error
         if error.errno == errno.EIO:
             raise Corrupt(f"the disk of the local backend fails ({error})") from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise BackendRefused(
+                f"the local backend may not write there ({error}); is it mounted read-only, or "
+                "another user's?"
+            ) from error
         raise Unavailable(f"the local backend fails ({error})") from error

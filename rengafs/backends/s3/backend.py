@@ -6,9 +6,10 @@ are the library's. Its own tries are off: `remote` knows better what may be repe
 
 import asyncio
 import base64
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from aiobotocore.config import AioConfig
@@ -26,7 +27,14 @@ READ_SECONDS = 20.0
 """Longest silence of the store."""
 COPY_SECONDS = 120.0
 """The same while it copies: it may say nothing until it is done."""
-CONNECTIONS = 32
+CONNECTIONS = 1024
+"""More than are ever needed: `wrapping` bounds the transfers."""
+LISTS = {
+    "list_objects_v2": ("MaxKeys", ["ContinuationToken"]),
+    "list_object_versions": ("MaxKeys", ["KeyMarker", "VersionIdMarker"]),
+    "list_multipart_uploads": ("MaxUploads", ["KeyMarker", "UploadIdMarker"]),
+}
+"""Calls that list: what bounds a page, and what begins the next one."""
 TAKEN = ("BucketAlreadyOwnedByYou", "BucketAlreadyExists")
 
 
@@ -53,6 +61,7 @@ class S3Store(Store):
     part_bytes = HASHED_BYTES
     copied_bytes = 512 << 20
     max_parts = 10_000
+    page_items = 1000
 
     def __init__(self, settings: S3Settings, *, read_seconds: float = READ_SECONDS) -> None:
         self._settings = settings
@@ -96,15 +105,16 @@ class S3Store(Store):
         if is_foreign(upload.base):
             more["CopySourceIfMatch"] = f'"{parse(upload.base).etag}"'
         with translated(f"a part of {upload.base}"):
-            answer = await client.upload_part_copy(
-                Bucket=self._bucket,
-                Key=self._name(upload.key),
-                UploadId=upload.id,
-                PartNumber=number + 1,
-                CopySource=source,
-                CopySourceRange=f"bytes={start}-{stop - 1}",
-                **more,
-            )
+            async with unless_silent(2 * COPY_SECONDS):
+                answer = await client.upload_part_copy(
+                    Bucket=self._bucket,
+                    Key=self._name(upload.key),
+                    UploadId=upload.id,
+                    PartNumber=number + 1,
+                    CopySource=source,
+                    CopySourceRange=f"bytes={start}-{stop - 1}",
+                    **more,
+                )
         etag = answer["CopyPartResult"]["ETag"]
         return Part(number, stop - start, [{"PartNumber": number + 1, "ETag": etag}])
 
@@ -167,29 +177,20 @@ class S3Store(Store):
 
     async def list(self) -> AsyncIterator[Listed]:
         """Yield all objects, some hundreds at a time."""
-        token: dict[str, str] = {}
-        while True:
-            with translated(f"the bucket {self._bucket}"):
-                client = await self._client()
-                try:
-                    page = await client.list_objects_v2(
-                        Bucket=self._bucket, Prefix=self._settings.prefix, **token
-                    )
-                except client.exceptions.NoSuchBucket:
-                    return  # nothing was stored yet
-            for item in page.get("Contents", ()):
-                key = item["Key"].removeprefix(self._settings.prefix)
-                yield Listed(key, item["Size"], item["LastModified"].timestamp())
-            if not page.get("IsTruncated"):
-                return
-            token = {"ContinuationToken": page["NextContinuationToken"]}
+        pages = self._pages("list_objects_v2", self._bucket, self._settings.prefix)
+        with suppress(NoSuchBucket):  # nothing was stored yet
+            async for page in pages:
+                for item in page.get("Contents", ()):
+                    key = item["Key"].removeprefix(self._settings.prefix)
+                    yield Listed(key, item["Size"], item["LastModified"].timestamp())
 
     async def space(self) -> Space:
         """An S3 tells nothing of its room; but it must answer, and let us in."""
         client = await self._client()
         try:
             with translated(f"the bucket {self._bucket}"):
-                await client.list_objects_v2(Bucket=self._bucket, MaxKeys=1)
+                async with unless_silent(2 * self._read_seconds):
+                    await client.list_objects_v2(Bucket=self._bucket, MaxKeys=1)
         except NoSuchBucket:
             await self._make_bucket()
         return Space()
@@ -220,40 +221,22 @@ class S3Store(Store):
         await self._sockets.cut()
 
     async def others(self, container: str) -> AsyncIterator[Found]:
-        """Yield all versions of all objects of a bucket, by name, the newest first."""
-        client = await self._client()
-        pages = client.get_paginator("list_object_versions").paginate(Bucket=container)
-        held: dict[str, list[Found]] = {}
+        """Yield all versions of all objects of a bucket, by name."""
         try:
-            with translated(f"the bucket {container}"):
-                async for page in pages:
-                    for item in _versions(page):
-                        held.setdefault(item.name, []).append(item)
-                    # The last name may go on in the next page.
-                    for name in list(held)[:-1]:
-                        for item in held.pop(name):
-                            yield item
+            async for page in self._pages("list_object_versions", container):
+                for item in _versions(page):
+                    yield item
         except NoSuchBucket:
             raise BackendRefused(f"the store has no bucket {container!r}") from None
-        for items in held.values():
-            for item in items:
-                yield item
 
     async def _old_uploads(self, before: float) -> Sequence[Any]:
-        client = await self._client()
-        pages = client.get_paginator("list_multipart_uploads")
-        try:
-            with translated(f"the bucket {self._bucket}"):
-                return [
-                    upload
-                    async for page in pages.paginate(
-                        Bucket=self._bucket, Prefix=self._settings.prefix
-                    )
-                    for upload in page.get("Uploads", ())
-                    if upload["Initiated"].timestamp() < before
-                ]
-        except NoSuchBucket:
-            return []
+        prefix = self._settings.prefix
+        pages = self._pages("list_multipart_uploads", self._bucket, prefix)
+        found: list[Any] = []
+        with suppress(NoSuchBucket):
+            async for page in pages:
+                found += page.get("Uploads", ())
+        return [upload for upload in found if upload["Initiated"].timestamp() < before]
 
     # --- requests ---------------------------------------------------------------------
 
@@ -270,10 +253,32 @@ class S3Store(Store):
         client = await self._client()
         try:
             with translated(f"the blob {key}"):
-                answer = await getattr(client, call)(**self._place(key), **arguments)
+                async with unless_silent(2 * self._read_seconds):
+                    answer = await getattr(client, call)(**self._place(key), **arguments)
         except NoSuchBucket:
             raise Corrupt(f"the blob {key} is missing, with its bucket") from None
         return answer
+
+    async def _pages(self, call: str, bucket: str, prefix: str = "") -> AsyncIterator[Any]:
+        """Yield the pages of a list. Raises `NoSuchBucket`."""
+        most, markers = LISTS[call]
+        arguments: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix, most: self.page_items}
+        while True:
+            ask = partial(self._page, call, arguments)
+            page = await self.patience.insist(ask, f"a list of the bucket {bucket}")
+            yield page
+            if not page.get("IsTruncated"):
+                return
+            arguments |= {marker: page[f"Next{marker}"] for marker in markers}
+            if names := [item["Key"] for item in _items(page)]:
+                # The library decodes the marker, which stores did not encode: a + would be lost.
+                arguments["KeyMarker"] = max(names)
+
+    async def _page(self, call: str, arguments: Mapping[str, Any]) -> Any:
+        client = await self._client()
+        with translated(f"the bucket {arguments['Bucket']}"):
+            async with unless_silent(2 * self._read_seconds):
+                return await getattr(client, call)(**arguments)
 
     async def _call(
         self,
@@ -306,7 +311,8 @@ class S3Store(Store):
             more["CreateBucketConfiguration"] = {"LocationConstraint": region}
         try:
             with translated(f"the bucket {self._bucket}"):
-                await client.create_bucket(Bucket=self._bucket, **more)
+                async with unless_silent(2 * self._read_seconds):
+                    await client.create_bucket(Bucket=self._bucket, **more)
         except BackendRefused as error:
             if not any(word in error.message for word in TAKEN):
                 raise
@@ -359,6 +365,10 @@ class S3Store(Store):
         return {"Bucket": there.container, "Key": there.name, **version}
 
 
+def _items(page: Any) -> Sequence[Any]:
+    return [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
+
+
 def _versions(page: Any) -> list[Found]:
     """Return a page's versions and deletions, in one order by name."""
     found = [
@@ -372,7 +382,7 @@ def _versions(page: Any) -> list[Found]:
             latest=item["IsLatest"],
             deleted="ETag" not in item,
         )
-        for item in (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))
+        for item in _items(page)
     ]
     return sorted(found, key=lambda item: item.name)
 

@@ -43,8 +43,8 @@ class NoSuchUpload(Unavailable):
     """The store knows the upload no longer: it was ended, or dropped. A new one may succeed."""
 
 
-class NoSuchBucket(Unavailable):
-    """The bucket is not there (yet): who stores makes it."""
+class NoSuchBucket(BackendRefused):
+    """The bucket is not there (yet): who begins to store makes it."""
 
 
 @contextmanager
