@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
+from rengafs.backends.patience import Patience
 from rengafs.backends.sending import Body
 from rengafs.backends.swift.access import Access, Entrance
 from rengafs.backends.swift.asking import Answer, Asker
@@ -26,6 +27,9 @@ class Account:
     def __init__(self, entrance: Entrance, asker: Asker) -> None:
         self._entrance = entrance
         self._asker = asker
+        self.patience = Patience()
+        self.page_items = PAGE
+        """The most that is asked for in one page of a listing."""
 
     async def put(
         self,
@@ -71,16 +75,11 @@ class Account:
 
         :param versions: old versions and deletions too.
         """
-        query = {"format": "json", "limit": str(PAGE), "prefix": prefix, "marker": ""}
+        query = {"format": "json", "limit": str(self.page_items), "prefix": prefix, "marker": ""}
         if versions:
             query["versions"] = "true"
         while True:
-            answer = await self.request("GET", container, query=query, read=True)
-            if answer.status == 404:
-                return  # nothing was stored yet
-            if not answer.good:
-                raise told(f"the container {container}", answer.status, answer.text)
-            items = answer.json() if answer.body else []
+            items = await self.patience.insist(lambda: self._page(container, query), container)
             for item in items:
                 yield item
             if not items:
@@ -88,6 +87,12 @@ class Account:
             query["marker"] = items[-1]["name"]
             if versions:
                 query["version_marker"] = items[-1]["version_id"]
+
+    async def _page(self, container: str, query: dict[str, str]) -> Any:
+        answer = await self.request("GET", container, query=query, read=True)
+        if not answer.good and answer.status != 404:  # that is: nothing was stored yet
+            raise told(f"the container {container}", answer.status, answer.text)
+        return answer.json() if answer.good and answer.body else []
 
     async def manifest(self, container: str, name: str) -> bytes | None:
         """Return the raw manifest of a static large object; None: the object is none.

@@ -18,6 +18,7 @@ import msgspec
 
 from rengafs.backends.base import HASHED_BYTES, Listed, Needed, Space, nobody
 from rengafs.backends.foreign import Found, is_foreign, parse
+from rengafs.backends.patience import Patience
 from rengafs.backends.sending import Body
 from rengafs.backends.store import Bytes, Part, Store, Upload
 from rengafs.backends.swift.access import Entrance, Login
@@ -25,6 +26,7 @@ from rengafs.backends.swift.account import Account, moment
 from rengafs.backends.swift.asking import Answer, Asker
 from rengafs.backends.swift.errors import told, translated
 from rengafs.backends.swift.manifests import (
+    NESTED,
     Entry,
     Manifests,
     cut,
@@ -40,8 +42,6 @@ READ_SECONDS = 20.0
 COPY_SECONDS = 120.0
 """Longest silence of the store while it copies, or looks at all segments of a manifest."""
 OCTETS = "application/octet-stream"
-MAX_ENTRIES = 1000
-"""Of a manifest, as Swift allows it by default; a longer one names others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,9 @@ class SwiftStore(Store):
 
     part_bytes = 2 * HASHED_BYTES
     copied_bytes = 512 << 20
-    max_parts = MAX_ENTRIES * MAX_ENTRIES
+    max_entries = 1000
+    """Of a manifest, as Swift allows it by default; a longer one names others."""
+    max_parts = max_entries * max_entries
 
     def __init__(self, settings: SwiftSettings, *, read_seconds: float = READ_SECONDS) -> None:
         self._settings = settings
@@ -69,6 +71,24 @@ class SwiftStore(Store):
         self._entrance = Entrance(settings.login, self._asker)
         self._account = Account(self._entrance, self._asker)
         self._manifests = Manifests()
+
+    @property
+    def page_items(self) -> int:
+        """What the account asks for."""
+        return self._account.page_items
+
+    @page_items.setter
+    def page_items(self, most: int) -> None:
+        self._account.page_items = most
+
+    @property
+    def patience(self) -> Patience:
+        """With what the account asks for pages."""
+        return self._account.patience
+
+    @patience.setter
+    def patience(self, patience: Patience) -> None:
+        self._account.patience = patience
 
     async def put(self, key: str, data: Bytes) -> None:
         """Store a small object; the store compares its MD5."""
@@ -121,7 +141,7 @@ class SwiftStore(Store):
     async def finish(self, upload: Upload, parts: Sequence[Part]) -> None:
         """Put the manifest. Swift compares each segment's length and hash before it takes it."""
         entries = named = [entry for part in parts for entry in part.entries]
-        while len(entries) > MAX_ENTRIES:
+        while len(entries) > self.max_entries:
             entries = await self._nest(upload.key, entries)
         try:
             await self._put_manifest(self._container, upload.key, entries)
@@ -135,8 +155,8 @@ class SwiftStore(Store):
     ) -> list[dict[str, object]]:
         """Put manifests of as many entries as one may have; return entries that name them."""
         above: list[dict[str, object]] = []
-        for number, group in enumerate(grouped(entries, MAX_ENTRIES)):
-            name = f"{key}/manifest-{number:06}"
+        for number, group in enumerate(grouped(entries, self.max_entries)):
+            name = f"{key}/{NESTED}{len(entries):07}-{number:06}"  # each layer has its own
             await self._put_manifest(self._segments, name, group)
             size = sum(entry.size for entry in entries_named(group))
             above.append({"path": f"/{self._segments}/{name}", "size_bytes": size})

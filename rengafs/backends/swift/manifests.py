@@ -12,6 +12,8 @@ from cachetools import LRUCache
 
 T = TypeVar("T")
 
+NESTED = "manifest-"
+"""Begins the last part of a nested manifest's name; segments have numbers there."""
 REMEMBERED = 50_000
 """Entries, of all manifests that are remembered: some 16 MiB."""
 
@@ -74,13 +76,15 @@ class Manifests:
 
 
 class _Raw(msgspec.Struct):
-    """As a raw manifest is got: the form in which it is put, with the etags found then."""
+    """As a raw manifest is got: the form in which it is put, with the etags found then.
+
+    That an entry is a manifest itself, it does not tell; but the entry's name does.
+    """
 
     path: str
     size_bytes: int
     etag: str | None = None
     range: str | None = None
-    sub_slo: bool = False
 
 
 def entries_of(manifest: bytes) -> list[Entry]:
@@ -100,7 +104,8 @@ def _entries(manifest: Sequence["_Raw"]) -> list[Entry]:
         if raw.range:
             begin, _, end = raw.range.partition("-")
             first, last = int(begin), int(end)
-        found.append(Entry(raw.path, raw.etag or "", raw.size_bytes, first, last, raw.sub_slo))
+        nested = raw.path.rpartition("/")[2].startswith(NESTED)
+        found.append(Entry(raw.path, raw.etag or "", raw.size_bytes, first, last, nested))
     return found
 
 
