@@ -12,7 +12,7 @@ from support.backend_contract import BackendContract, keys, stream, whole
 
 from rengafs.backends.base import PIECE_BYTES, Backend, Composition
 from rengafs.backends.local.backend import LocalBackend, open_local
-from rengafs.protocol.errors import BodyMismatch, NoSpace, SetupError
+from rengafs.protocol.errors import BackendRefused, BodyMismatch, NoSpace, SetupError
 
 
 def path_of(backend: Backend, key: str) -> Path:
@@ -104,5 +104,20 @@ def test_a_full_disk_is_no_space_and_leaves_nothing(small_disk: Path) -> None:
         assert await keys(backend) == [kept.key]
         again = await backend.put(stream(os.urandom(1 << 20)))
         assert len(await whole(backend, again)) == 1 << 20
+
+    anyio.run(run)
+
+
+def test_a_disk_that_may_not_be_written_refuses_and_is_not_tried_again(small_disk: Path) -> None:
+    backend = open_local(small_disk / "blobs", owner="me")
+
+    async def run() -> None:
+        kept = await backend.put(stream(b"kept"))
+        subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+        with pytest.raises(BackendRefused, match="read-only"):
+            await backend.put(stream(b"more"))
+        with pytest.raises(BackendRefused):
+            backend.compose_now(Composition(1, extents=((0, 1),)), b"x")
+        assert await whole(backend, kept) == b"kept"
 
     anyio.run(run)

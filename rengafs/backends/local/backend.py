@@ -41,7 +41,7 @@ from rengafs.backends.base import (
     Stored,
     nobody,
 )
-from rengafs.backends.local.drawing import Drawing, can_share
+from rengafs.backends.local.drawing import Drawing, can_share, sync_directory, write_durably
 from rengafs.backends.local.laid import DATA, Laid, clear
 from rengafs.backends.local.laying import Laying, is_small_edit
 from rengafs.protocol.errors import (
@@ -224,6 +224,7 @@ def open_local(directory: Path, *, owner: str, name: str = "local") -> LocalBack
     """
     mark = directory / MARK
     try:
+        made = [path for path in (directory, *directory.parents) if not path.exists()]
         directory.mkdir(parents=True, exist_ok=True)
         if mark.exists():
             _check_owner(directory, mark.read_text().strip(), owner)
@@ -234,10 +235,13 @@ def open_local(directory: Path, *, owner: str, name: str = "local") -> LocalBack
         else:
             # First of all, and whole: another process may be at it as well.
             draft = directory.with_name(f".{uuid.uuid4().hex}")
-            draft.write_text(f"{owner}\n")
+            write_durably(draft, f"{owner}\n".encode())
             draft.replace(mark)
         for name_of in (TEMPORARY, LAID, *_prefixes()):
             (directory / name_of).mkdir(exist_ok=True)
+        # A blob is as durable as each name on the way to it.
+        for path in (directory, *(new.parent for new in made)):
+            sync_directory(path)
         return LocalBackend(directory, name)
     except OSError as error:
         raise SetupError(f"blobs can't be kept in {directory}: {error.strerror}") from error

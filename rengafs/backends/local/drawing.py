@@ -206,6 +206,14 @@ def hash_file(file: int) -> Hashes:
     return hashes
 
 
+def write_durably(path: Path, data: bytes) -> None:
+    """Write a file whose bytes survive a power cut; its name needs `sync_directory` as well."""
+    with path.open("wb") as out:
+        out.write(data)
+        out.flush()
+        os.fsync(out.fileno())
+
+
 def sync_directory(path: Path) -> None:
     """Have the names in a directory survive a power cut."""
     directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -9,7 +9,13 @@ import msgspec
 
 from rengafs.backends import pieces as hashed
 from rengafs.backends.base import HASHED_BYTES, Composition, Stored
-from rengafs.backends.local.drawing import Drawing, copy_range, data_ranges, sync_directory
+from rengafs.backends.local.drawing import (
+    Drawing,
+    copy_range,
+    data_ranges,
+    sync_directory,
+    write_durably,
+)
 from rengafs.backends.local.laid import ABOUT, BASE, DATA, About, Laid, without
 from rengafs.protocol.errors import Corrupt
 
@@ -128,10 +134,7 @@ class Laying(Drawing):
         return Stored(key, plan.length, _mark(plan, pieces), pieces)
 
     def _describe(self, about: About) -> None:
-        with (self._directory / ABOUT).open("wb") as out:
-            out.write(msgspec.json.encode(about))
-            out.flush()
-            os.fsync(out.fileno())
+        write_durably(self._directory / ABOUT, msgspec.json.encode(about))
 
     def _hash_pieces(self) -> bytes:
         """Return the hashes of all pieces: those that stay are the base's."""
