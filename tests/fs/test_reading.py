@@ -43,6 +43,9 @@ class FileSource:
     short_by: int = 0
     excess: bytes = b""
     error: Exception | None = None
+    bytes_per_second: float = float("inf")
+    """Of all streams together."""
+    line: trio.Lock = field(default_factory=trio.Lock)
 
     @asynccontextmanager
     async def stream(self, version, start, stop):
@@ -64,7 +67,8 @@ class FileSource:
         with self.path.open("rb") as file:
             file.seek(start)
             while start < stop:
-                await trio.lowlevel.checkpoint()
+                async with self.line:
+                    await trio.sleep(CHUNK / self.bytes_per_second)
                 if self.stall_at is not None and start >= self.stall_at:
                     await trio.sleep_forever()
                 data = file.read(min(CHUNK, stop - start, CHUNK if left is None else left))
@@ -87,9 +91,9 @@ class Setup:
     nursery: trio.Nursery
     readers: list[VersionReader] = field(default_factory=list)
 
-    def reader(self, **options) -> VersionReader:
+    def reader(self, version=VERSION, **options) -> VersionReader:
         reader = VersionReader(
-            VERSION,
+            version,
             len(self.content),
             source=self.source,
             cache=self.cache,
@@ -102,12 +106,14 @@ class Setup:
 
 
 @asynccontextmanager
-async def setup_of(directory, size, *, cached_bytes=64 * MIB, limit_bytes=64 * MIB):
+async def setup_of(
+    directory, size, *, cached_bytes=64 * MIB, limit_bytes=64 * MIB, disk_bytes=1 << 30
+):
     content = random.Random(size).randbytes(size)
     path = directory / "content"
     path.write_bytes(content)
     options = CacheOptions(
-        directory / "cache", limit_bytes=1 << 30, keep_free_bytes=0, memory_bytes=cached_bytes
+        directory / "cache", limit_bytes=disk_bytes, keep_free_bytes=0, memory_bytes=cached_bytes
     )
     budget = Budget(limit_bytes)
     async with trio.open_nursery() as nursery:
@@ -120,7 +126,7 @@ async def setup_of(directory, size, *, cached_bytes=64 * MIB, limit_bytes=64 * M
         # Whatever was read, nothing runs on and nothing is held.
         assert not nursery.child_tasks
         assert budget.used_bytes == 0
-        assert budget.slots.borrowed_tokens == 0
+        assert budget.connected == 0
         assert setup.source.open_now == 0
 
 
@@ -256,7 +262,11 @@ async def test_a_paused_stream_closes_when_idle_and_the_reader_goes_on_with_anot
         assert setup.source.open_now == 0
 
         assert await reader.read(ASK, ASK, pattern) == setup.content[ASK : 2 * ASK]
+        assert await reader.read(2 * ASK, ASK, pattern) == setup.content[2 * ASK : 3 * ASK]
         assert len(setup.source.streams) == 2
+
+        await trio.sleep(2 * IDLE_SECONDS + 1)
+        assert setup.budget.used_bytes == 0
 
 
 async def test_a_reader_that_jumps_away_ends_its_stream(tmp_path):
@@ -341,7 +351,7 @@ async def test_many_handles_of_one_version_each_get_their_bytes(tmp_path):
             for seed in range(25):
                 nursery.start_soon(read, seed)
 
-        assert setup.source.open_most <= setup.budget.slots.total_tokens
+        assert setup.source.open_most <= setup.budget.connections
 
 
 async def test_all_blocks_of_a_file_that_is_closed_at_once_are_on_disk(tmp_path):
@@ -408,7 +418,7 @@ async def test_the_budget_bounds_all_streams_together(tmp_path):
 async def test_paused_streams_give_their_connections_to_those_who_wait(tmp_path):
     size = 8 * MIB
     async with setup_of(tmp_path, size) as setup:
-        readers = [setup.reader() for _ in range(3 * int(setup.budget.slots.total_tokens))]
+        readers = [setup.reader() for _ in range(3 * setup.budget.connections)]
 
         for reader in readers:
             await reader.read(0, ASK, Readahead(size))
@@ -416,7 +426,61 @@ async def test_paused_streams_give_their_connections_to_those_who_wait(tmp_path)
             for reader in readers:
                 nursery.start_soon(reader.read, 5 * MIB, 4096, Readahead(size))
 
-        assert setup.source.open_most <= setup.budget.slots.total_tokens
+        assert setup.source.open_most <= setup.budget.connections
+
+
+async def finish_times(setup, count, size) -> list[float]:
+    """Read so many versions side by side; return the seconds after which each was read."""
+    times = []
+
+    async def read(reader) -> None:
+        pattern = Readahead(size)
+        for offset in range(0, size, ASK):
+            data = await reader.read(offset, ASK, pattern)
+            assert data == setup.content[offset : offset + ASK]
+        reader.leave(pattern)
+        times.append(trio.current_time())
+
+    began = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        for version in range(count):
+            nursery.start_soon(read, setup.reader(version + 1))
+    return [time - began for time in times]
+
+
+@pytest.mark.parametrize(("count", "blocks"), [(13, 24), (64, 8)])
+async def test_readers_by_the_dozen_share_a_slow_line_fairly(
+    tmp_path, count, blocks, autojump_clock
+):
+    size = blocks * MIB
+    # Without a disk: a virtual clock does not wait for threads.
+    async with setup_of(tmp_path, size, cached_bytes=MIB, disk_bytes=0) as setup:
+        setup.source.bytes_per_second = 4 * MIB
+
+        times = await finish_times(setup, count, size)
+
+        assert max(times) <= 2 * min(times)
+        assert setup.source.open_most <= setup.budget.connections
+        assert setup.source.sent <= 1.1 * count * size
+
+
+async def test_who_waits_for_a_connection_is_told_when_nothing_comes_for_anybody(
+    tmp_path, autojump_clock
+):
+    size = 4 * MIB
+    async with setup_of(tmp_path, size, disk_bytes=0) as setup:
+        setup.source.stall_at = 0
+        began = trio.current_time()
+
+        async def read(version) -> None:
+            with pytest.raises(Unreachable):
+                await setup.reader(version, patience_seconds=30).read(0, ASK)
+
+        async with trio.open_nursery() as nursery:
+            for version in range(3 * setup.budget.connections):
+                nursery.start_soon(read, version + 1)
+
+        assert trio.current_time() - began <= 61
 
 
 async def test_a_broken_stream_resumes_at_the_byte_where_it_broke(tmp_path, autojump_clock):

@@ -8,7 +8,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -232,6 +233,26 @@ def test_a_damaged_block_is_fetched_anew_and_the_log_says_so(far):
     with home.mounted("m", *where) as path:
         assert (path / far.name / "flipped" / "file").read_bytes() == b"a" * 100_000
     assert "is damaged; it was dropped" in home.logs()
+
+
+# --- many large files -------------------------------------------------------------------
+
+
+def test_more_files_than_connections_are_read_at_once_over_a_slow_line(far):
+    contents = [os.urandom(3 * MIB) for _ in range(20)]
+    far.folder("large", {f"f{number:02}": data for number, data in enumerate(contents)})
+    # Half of the files take longer than the patience that is left for the others.
+    with (
+        delayed(far.service.address, 0.0, 6 * MIB) as link,
+        far.mount("--patience", "4", address=link.address) as bucket,
+        ExitStack() as opened,
+        ThreadPoolExecutor(len(contents)) as pool,
+    ):
+        paths = sorted((bucket / "large").iterdir())
+        files = [opened.enter_context(path.open("rb")) for path in paths]
+        assert list(pool.map(lambda file: file.read(), files)) == contents
+    # The kernel hides an error by asking once more.
+    assert "ERROR" not in far.homes[-1].logs()
 
 
 # --- names ------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""A TCP proxy that delays every byte, as a long line does: latency without loss of rate."""
+"""A TCP proxy that is a line: it delays every byte, and lets so many through in a second."""
 
 import asyncio
 import threading
@@ -11,14 +11,21 @@ WAITING_PIECES = 1024
 
 
 class Link:
-    """Listens on a free port; forwards to a service, each piece *delay* seconds later."""
+    """Listens on a free port; forwards to a service, each piece *delay* seconds later.
 
-    def __init__(self, host: str, port: int, delay: float) -> None:
+    :param bytes_per_second: what all connections together get, both ways.
+    """
+
+    def __init__(
+        self, host: str, port: int, delay: float, bytes_per_second: float = float("inf")
+    ) -> None:
         self._target = (host, port)
         self._delay = delay
+        self._rate = bytes_per_second
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._stop: asyncio.Event
+        self._line: asyncio.Lock
         self._down = False
         self._writers: set[asyncio.StreamWriter] = set()
         self.address = ""
@@ -49,6 +56,7 @@ class Link:
 
     async def _serve(self) -> None:
         self._stop = asyncio.Event()
+        self._line = asyncio.Lock()
         server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
         self.address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         self._ready.set()
@@ -91,6 +99,9 @@ class Link:
         arriving = asyncio.create_task(self._arrive(line, writer))
         with suppress(OSError):
             while data := await reader.read(PIECE_BYTES):
+                if self._rate != float("inf"):
+                    async with self._line:  # whose turns are in the order of asking
+                        await asyncio.sleep(len(data) / self._rate)
                 await line.put((self._loop.time() + self._delay, data))
         await line.put((self._loop.time() + self._delay, b""))
         await arriving
@@ -113,8 +124,10 @@ class Link:
 
 
 @contextmanager
-def delayed(address: str, round_trip_seconds: float) -> Iterator[Link]:
+def delayed(
+    address: str, round_trip_seconds: float, bytes_per_second: float = float("inf")
+) -> Iterator[Link]:
     """Give a link to the service at *address* (``http://HOST:PORT``)."""
     host, _, port = address.removeprefix("http://").rpartition(":")
-    with Link(host, int(port), round_trip_seconds / 2) as link:
+    with Link(host, int(port), round_trip_seconds / 2, bytes_per_second) as link:
         yield link

@@ -3,7 +3,7 @@
 =============  =======================================================================
 `reading`      a version that is read: from this disk, the cache, or the service
 `neighbours`   which small files are likely to be opened next; `bulk` fetches them
-`streams`      long downloads, and who waits for which part of one
+`streams`      long downloads, and who waits for which part of one; `budget`: what they share
 `readahead`    what a reader will want next: a plan, without I/O
 `cache`        blocks of versions, with limits; `blockfiles`: the files they lie in
 `blobfiles`    blobs of a service on this machine, read where they lie

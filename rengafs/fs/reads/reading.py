@@ -13,11 +13,12 @@ from contextlib import suppress
 import trio
 
 from rengafs.fs.reads.blobfiles import BlobFile, BlobFiles
+from rengafs.fs.reads.budget import Budget
 from rengafs.fs.reads.bulk import Bulk
 from rengafs.fs.reads.cache import BLOCK_BYTES, BlockCache
 from rengafs.fs.reads.neighbours import SMALL_BYTES
 from rengafs.fs.reads.readahead import PIECE_BYTES, Access, Plan, Readahead
-from rengafs.fs.reads.streams import Budget, Source, Stream
+from rengafs.fs.reads.streams import Source, Stream
 from rengafs.protocol.errors import RengafsError
 from rengafs.protocol.records import Node
 

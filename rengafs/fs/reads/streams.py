@@ -1,12 +1,10 @@
 """`Stream`: one range of a version on its way from the service, and who waits for it.
 
 A stream is a background task that reads one long answer, keeps the part of it that its
-readers are about to want, and pauses when it is far enough ahead of them. It resumes after
-a lost connection at the byte where it was. It knows nothing of the cache, nor of why this
-range: `reading` decides that.
-
-`Budget` is what all streams of a mount share: the bytes they hold, the connections they
-occupy. A paused stream gives way when another needs either.
+readers are about to want, and pauses when it is far enough ahead of them. It goes on at the
+byte where it was: after a lost connection, and when it has given its own to another stream
+that waited for one (`budget`). It knows nothing of the cache, nor of why this range:
+`reading` decides that.
 """
 
 import logging
@@ -18,6 +16,7 @@ from typing import Protocol
 import trio
 
 from rengafs.client.retry import FIRST_DELAY, LONGEST_DELAY
+from rengafs.fs.reads.budget import Budget
 from rengafs.fs.reads.cache import BLOCK_BYTES
 from rengafs.fs.reads.readahead import NEAR_BYTES
 from rengafs.protocol.errors import Corrupt, RengafsError, Unavailable, Unreachable
@@ -25,10 +24,7 @@ from rengafs.protocol.errors import Corrupt, RengafsError, Unavailable, Unreacha
 log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 10.0
-"""A paused stream is closed after this; the next read begins another one."""
-
-CONNECTIONS = 12
-"""At once. The HTTP client has more, for the requests that are not streams."""
+"""A paused stream lets go of its connection after this, and of its bytes after as long again."""
 
 
 class Source(Protocol):
@@ -38,57 +34,6 @@ class Source(Protocol):
         self, version: int, start: int, stop: int
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Give bytes *start* to *stop* (excluded) as they come. Raises rengafs errors."""
-
-
-class Budget:
-    """What the streams of a mount may hold and occupy together."""
-
-    def __init__(self, limit_bytes: int = 64 << 20, connections: int = CONNECTIONS) -> None:
-        self.limit_bytes = limit_bytes
-        self.used_bytes = 0
-        self.slots = trio.CapacityLimiter(connections)
-        self._paused: dict[Stream, None] = {}  # in the order in which they paused
-
-    def has_room(self, size: int) -> bool:
-        """Whether *size* bytes more may be held that nobody waits for yet."""
-        return self.used_bytes + size <= self.limit_bytes
-
-    def take(self, size: int) -> None:
-        """Hold *size* bytes more. What a reader waits for is never refused."""
-        self.used_bytes += size
-        excess = self.used_bytes - self.limit_bytes
-        while excess > 0 and self._paused:
-            excess -= self._reclaim()
-
-    def release(self, size: int) -> None:
-        """Hold *size* bytes less."""
-        self.used_bytes -= size
-
-    async def connect(self, stream: "Stream") -> None:
-        """Wait for one of the connections; `disconnect` gives it back."""
-        if self.slots.available_tokens == 0 and self._paused:
-            self._reclaim()
-        await self.slots.acquire_on_behalf_of(stream)
-
-    def disconnect(self, stream: "Stream") -> None:
-        """Give the connection back."""
-        self.slots.release_on_behalf_of(stream)
-
-    def pause(self, stream: "Stream") -> None:
-        """Note that *stream* can be closed without anybody having to wait."""
-        self._paused[stream] = None
-        if self.slots.statistics().tasks_waiting:
-            self._reclaim()
-
-    def resume(self, stream: "Stream") -> None:
-        """Note that *stream* is wanted again."""
-        self._paused.pop(stream, None)
-
-    def _reclaim(self) -> int:
-        stream = next(iter(self._paused))
-        del self._paused[stream]
-        stream.cancel()
-        return stream.held_bytes
 
 
 @dataclass(slots=True, eq=False)
@@ -139,6 +84,7 @@ class Stream:
         self._read_to = start
         self._waiters: list[_Waiter] = []
         self._wanted = trio.Event()
+        self._gives_way = False
         self._error: Exception | None = None
         self._deadline = trio.current_time() + patience_seconds
         self._scope = trio.CancelScope()
@@ -181,6 +127,11 @@ class Stream:
     def cancel(self) -> None:
         """End the task soon. Who still waits is told that nothing comes from here."""
         self._scope.cancel()
+
+    def give_way(self) -> None:
+        """End the request that is paused, so that another stream can have the connection."""
+        self._gives_way = True
+        self._wanted.set()
 
     def pieces(self, unit: int) -> list[tuple[int, bytes]]:
         """Return (number, bytes) of the aligned pieces of *unit* bytes that are held."""
@@ -232,7 +183,7 @@ class Stream:
         """Fetch. Returns when all is read, or nobody wants it, or it failed; never raises."""
         try:
             with self._scope:
-                await self._connected()
+                await self._fetch()
                 if not self.whole:
                     await self._linger()
         except Exception as error:  # noqa: BLE001 - raised again where it is waited for
@@ -242,24 +193,15 @@ class Stream:
         finally:
             self._end()
 
-    async def _connected(self) -> None:
-        with trio.move_on_at(self._deadline) as scope:
-            await self._budget.connect(self)
-        if scope.cancelled_caught:
-            raise Unreachable("too many files are being read at once; try again", sent=False)
-        try:
-            await self._fetch()
-        finally:
-            self._budget.disconnect(self)
-
     async def _fetch(self) -> None:
-        """Fetch the rest, again and again where the connection is lost."""
+        """Fetch the rest: in one request, or in more where others wait, or it is cut off."""
         delay = FIRST_DELAY
         while self.position < self.stop and await self._is_wanted():
             before = self.position
             try:
-                if not await self._fetch_once():
-                    return
+                async with self._budget.connection(self, self._deadline) as waited_seconds:
+                    self._deadline += waited_seconds
+                    await self._fetch_once()
             except Unavailable as error:
                 if self.position == self.stop:
                     return
@@ -270,27 +212,36 @@ class Stream:
                 await trio.sleep(delay)
                 delay = min(2 * delay, LONGEST_DELAY)
 
-    async def _fetch_once(self) -> bool:
-        """Fetch the rest in one request; return False if it was given up for idleness."""
+    async def _fetch_once(self) -> None:
+        """Fetch the rest, or as much of it as one request may, or as long as it is wanted."""
+        # Who waits in a queue comes soon to his turn if each asks for a block only, and such
+        # an answer, unlike one that is broken off, leaves a connection that can be used again.
+        stop = self._block_end() if self._budget.is_contended else self.stop
         with trio.move_on_after(self._patience / 2) as opening:
-            stream = self._source.stream(self.version, self.position, self.stop)
+            stream = self._source.stream(self.version, self.position, stop)
             async with stream as chunks:
                 opening.deadline = float("inf")
                 try:
-                    return await self._take_from(chunks)
+                    await self._take_from(chunks, stop)
                 finally:
                     if isinstance(chunks, AsyncGenerator):
                         await chunks.aclose()  # not when it is collected, wherever that is
+                return
         raise self._out_of_patience()
 
-    async def _take_from(self, chunks: AsyncIterator[bytes]) -> bool:
+    async def _take_from(self, chunks: AsyncIterator[bytes], stop: int) -> None:
+        end = self._block_end()
         while await self._is_wanted():
             chunk = await self._next(chunks)
             if chunk is None:
-                self._check_end()
-                return True
-            await self._accept(chunk)
-        return False
+                self._check_end(stop)
+                return
+            await self._accept(chunk, stop)
+            if end <= self.position < stop and self._budget.is_contended:
+                return  # it is another one's turn
+
+    def _block_end(self) -> int:
+        return min((self.position // BLOCK_BYTES + 1) * BLOCK_BYTES, self.stop)
 
     async def _next(self, chunks: AsyncIterator[bytes]) -> bytes | None:
         # Half the patience: a connection that went silent leaves time for another one.
@@ -303,18 +254,18 @@ class Stream:
             f"no byte of version {self.version} came within {self._patience / 2:g} s", sent=True
         )
 
-    def _check_end(self) -> None:
-        if self.position != self.stop:
+    def _check_end(self, stop: int) -> None:
+        if self.position != stop:
             raise Corrupt(
                 f"the service sent bytes {self.start} to {self.position} of version "
-                f"{self.version}, and should have gone on to {self.stop}",
+                f"{self.version}, and should have gone on to {stop}",
                 version=self.version,
             )
 
-    async def _accept(self, chunk: bytes) -> None:
-        if self.position + len(chunk) > self.stop:
+    async def _accept(self, chunk: bytes, stop: int) -> None:
+        if self.position + len(chunk) > stop:
             raise Corrupt(
-                f"the service sent more than bytes {self.start} to {self.stop} of version "
+                f"the service sent more than bytes {self.start} to {stop} of version "
                 f"{self.version}",
                 version=self.version,
             )
@@ -330,6 +281,7 @@ class Stream:
             self._wake()
             if complete is not None:
                 await self._deliver(index, complete)
+        self._budget.progressed()
         self._deadline = trio.current_time() + self._patience
 
     def _block(self, index: int) -> bytearray:
@@ -373,11 +325,12 @@ class Stream:
 
     async def _wait_for_wish(self) -> bool:
         self._wanted = trio.Event()
+        self._gives_way = False
         self._budget.pause(self)
         try:
             with trio.move_on_after(IDLE_SECONDS):
                 await self._wanted.wait()
-                return True
+                return not self._gives_way
             return False
         finally:
             self._budget.resume(self)
