@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,9 @@ import trio
 import trio.testing
 from support.disks import small_disk
 
-from rengafs.fs.reads.blockfiles import HEADER
-from rengafs.fs.reads.cache import BLOCK_BYTES, BlockCache, CacheOptions
+from rengafs.fs.reads import blockfiles
+from rengafs.fs.reads.blockfiles import HEADER, UNIT, BlockFiles
+from rengafs.fs.reads.cache import BLOCK_BYTES, ENTRY_BYTES, BlockCache, CacheOptions
 
 CATALOG = "a catalog/.. of any name"
 PLENTY = 1 << 30
@@ -77,11 +79,10 @@ async def test_a_new_cache_finds_the_blocks_of_the_last_one(tmp_path):
     await cache_at(tmp_path).put(300, 0, b"kept")
 
     again = cache_at(tmp_path)
-    await again.measure()
 
     assert await again.get(300, 0) == b"kept"
-    assert again.statistics().blocks == 1
     assert again.statistics().hits == 1
+    assert BlockFiles(tmp_path, CATALOG).survey().blocks == 1
 
 
 async def test_catalogs_do_not_see_each_others_blocks(tmp_path):
@@ -102,7 +103,8 @@ async def test_memory_serves_what_the_disk_has_lost(tmp_path):
 
 
 async def test_memory_is_bounded(tmp_path):
-    cache = cache_at(tmp_path, memory_bytes=100, limit_bytes=0)
+    limit = 10 * (ENTRY_BYTES + 10)
+    cache = cache_at(tmp_path, memory_bytes=limit, limit_bytes=0)
 
     for index in range(50):
         await cache.put(300, index, bytes(10))
@@ -110,8 +112,47 @@ async def test_memory_is_bounded(tmp_path):
     assert [index for index in range(50) if cache.recall((300, index)) is not None] == list(
         range(40, 50)
     )
-    await cache.put(300, 99, bytes(101))
+    await cache.put(300, 99, bytes(limit))
     assert cache.recall((300, 99)) is None
+
+
+async def test_small_blocks_in_memory_take_no_more_than_they_count(tmp_path):
+    limit = 8 << 20
+    cache = cache_at(tmp_path, memory_bytes=limit, limit_bytes=0)
+    tracemalloc.start()
+    try:
+        for version in range(60_000):
+            cache.remember((version, 0), version.to_bytes(20))
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert limit // 2 < taken < limit * 5 // 4
+
+
+async def test_blocks_of_zeros_cost_next_to_nothing(tmp_path):
+    cache = cache_at(tmp_path, memory_bytes=BLOCK_BYTES, limit_bytes=100 * UNIT)
+
+    for index in range(50):
+        await cache.put(300, index, bytes(BLOCK_BYTES))
+    await cache.put(300, 50, bytes(777))
+
+    assert disk_bytes(tmp_path) == 51 * HEADER.size
+    assert all(cache.recall((300, index)) == bytes(BLOCK_BYTES) for index in range(50))
+    again = cache_at(tmp_path)
+    assert all([await again.get(300, index) == bytes(BLOCK_BYTES) for index in range(50)])
+    assert await again.get(300, 50) == bytes(777)
+    assert await again.missing_blocks(300, 52) == [51]
+
+
+async def test_a_block_that_lost_its_bytes_is_not_taken_for_zeros(tmp_path):
+    cache = cache_at(tmp_path)
+    await cache.put(300, 2, os.urandom(5000))
+    (path,) = block_files(tmp_path)
+    os.truncate(path, HEADER.size)
+
+    assert await cache.get(300, 2) is None
+    assert cache.statistics().damaged == 1
 
 
 @pytest.mark.parametrize("place", ["header", "middle", "end", "cut", "grown", "empty"])
@@ -160,10 +201,9 @@ async def test_verify_finds_and_drops_what_is_damaged(tmp_path):
     path = block_files(tmp_path)[3]
     path.write_bytes(path.read_bytes()[:-1] + b"?")
 
-    found = await cache.verify()
+    found = sorted(BlockFiles(tmp_path, CATALOG).verify())
 
-    assert len(found.damaged) + found.sound == 5
-    assert found.damaged == ((300, 3),)
+    assert found == [(300, index, index != 3) for index in range(5)]
     assert not path.exists()
 
 
@@ -295,7 +335,7 @@ async def test_what_is_not_a_block_is_never_removed(tmp_path):
 
     for index in range(20):
         await cache.put(300, index, os.urandom(8000))
-    await cache.clear()
+    BlockFiles(tmp_path, CATALOG).clear()
 
     assert block_files(tmp_path) == sorted(mine)
 
@@ -311,9 +351,35 @@ async def test_discard_forgets_one_version_clear_all(tmp_path):
     assert cache.recall((300, 0, 1)) is None
     assert await cache.get(301, 0) == b"x"
 
-    await cache.clear()
-    assert await cache.get(301, 0) is None
+    BlockFiles(tmp_path, CATALOG).clear()
+    assert await cache_at(tmp_path).get(301, 0) is None
     assert block_files(tmp_path) == []
+
+
+async def test_a_walk_that_remembers_few_files_evicts_as_many_as_must_go(tmp_path, monkeypatch):
+    monkeypatch.setattr(blockfiles, "EVICTED_AT_A_TIME", 7)
+    cache = cache_at(tmp_path)
+    for index in range(60):
+        await cache.put(300, index, os.urandom(8000))
+
+    found = BlockFiles(tmp_path, CATALOG).evict(20 * 8192, 0, set())
+
+    left = [index for index in range(60) if await cache.get(300, index)]
+    assert left == list(range(60 - found.blocks, 60))
+    assert found.bytes == found.blocks * 8192 <= 20 * 8192
+    assert found.evicted == 60 - found.blocks
+
+
+async def test_a_place_that_can_not_be_looked_at_holds_nothing_and_is_no_error(tmp_path, caplog):
+    cache = cache_at(tmp_path / ("long" * 100))  # ENAMETOOLONG, for root too
+
+    assert await cache.missing_run(300, 2, 9) == 9
+    assert await cache.missing_blocks(300, 3) == [0, 1, 2]
+    assert await cache.missing([300, 301]) == [300, 301]
+    assert await cache.get(300, 0) is None
+    await cache.put(300, 0, b"x")
+    await cache.discard(300)
+    assert len(caplog.records) == 1
 
 
 async def test_readers_of_one_block_share_one_read_even_if_the_first_is_cancelled(tmp_path):

@@ -3,21 +3,23 @@
     DIRECTORY / catalog / last two digits of the version / version / index
                           pins / ID: the versions that a pin needs; no eviction takes them
 
-A file is a header (magic, checksum, version, index, length) and the block. The checksum
-covers the header's other fields too, so a block under another block's name is found out.
+A file is a header (magic, checksum, version, index, length) and the block; of a block of zeros
+the header is all. The checksum covers the header's other fields too, so a block under another
+block's name is found out.
 Several processes may use one directory: a file is complete when it appears (rename), and
 one that has gone is one that was never there. Recency is a file's mtime, so it survives
 the process and is shared.
 """
 
 import contextlib
+import heapq
 import os
 import re
 import shutil
 import time
 import uuid
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -40,10 +42,17 @@ NAMES = re.compile(r"[0-9a-f]{32}/[0-9a-f]{2}/[0-9a-f]{16}/(\.?)[0-9a-f]{8,}(?:\
 """What a file of ours is called below the directory. Nothing else is ever removed there: a
 person may have named a directory that holds other things."""
 
+INDEX = re.compile(r"[0-9a-f]{8,}")
 CATALOG = re.compile(r"[0-9a-f]{32}")
 
 EVICT_TO = 0.9
 """Eviction goes on to this share of the limit, so that it is not due again at once."""
+
+EVICTED_AT_A_TIME = 32_768
+"""Of a walk's files only so many are remembered, half a kilobyte each: the oldest."""
+
+ZEROS = bytes(1 << 20)
+"""A whole block of zeros: this one, wherever one is kept in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +120,9 @@ class BlockFiles:
             return None
         try:
             header = os.pread(descriptor, HEADER.size, 0)
-            # One more than there should be: a file that grew is damaged too.
-            data = _read_rest(descriptor)
-            if not _is_sound(header, data, version, index):
+            # As much as there is: a file that grew is damaged too.
+            data = _sound(header, _read_rest(descriptor), version, index)
+            if data is None:
                 with contextlib.suppress(FileNotFoundError):
                     path.unlink()
                 raise Corrupt(
@@ -134,7 +143,7 @@ class BlockFiles:
         """
         path = self._path(version, index)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if self.free_bytes() < keep_free_bytes + allocated(len(data)):
+        if self.free_bytes() < keep_free_bytes + needed(data):
             return False
         try:
             self._write(path, version, index, data)
@@ -157,6 +166,8 @@ class BlockFiles:
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
         checksum = _checksum(data, version, index)
         header = HEADER.pack(MAGIC, checksum, version, index, len(data))
+        if is_zero(data):
+            data = b""
         descriptor = os.open(
             temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode=0o600
         )
@@ -178,18 +189,25 @@ class BlockFiles:
 
     def missing_run(self, version: int, first: int, stop: int) -> int:
         """Return the first index from *first* on that is stored, or *stop*."""
-        if not self._folder(version).is_dir():
-            return stop
-        present = (index for index in range(first, stop) if self._path(version, index).exists())
-        return next(present, stop)
+        stored = self._stored(version)
+        return min((index for index in stored if first <= index < stop), default=stop)
 
     def missing_blocks(self, version: int, blocks: int) -> list[int]:
         """Return the indexes below *blocks* that are not stored."""
-        return [index for index in range(blocks) if not self._path(version, index).exists()]
+        stored = self._stored(version)
+        return [index for index in range(blocks) if index not in stored]
 
     def missing(self, versions: Iterable[int]) -> list[int]:
         """Return those of *versions* whose first block is not stored."""
-        return [version for version in versions if not self._path(version, 0).exists()]
+        return [version for version in versions if not os.path.exists(self._path(version, 0))]
+
+    def _stored(self, version: int) -> set[int]:
+        """Return the indexes of a version's blocks. What can't be seen can't be read."""
+        try:
+            names = os.listdir(self._folder(version))
+        except OSError:
+            return set()
+        return {int(name, 16) for name in names if INDEX.fullmatch(name)}
 
     def free_bytes(self) -> int:
         """Return what the disk has left for the likes of us."""
@@ -227,39 +245,68 @@ class BlockFiles:
 
     def survey(self, *, whole: bool = True) -> Survey:
         """Walk the directory and return what it holds; of this catalog unless *whole*."""
-        files = list(self._files(None if whole else self._root))
         pinned = Pinned(self._directory)
-        needed = sum(file.allocated for file in files if pinned.needs(file.path))
-        return Survey(len(files), sum(file.allocated for file in files), pinned_bytes=needed)
+        blocks = total = spared = 0
+        for file in self._files(None if whole else self._root):
+            blocks += 1
+            total += file.allocated
+            spared += file.allocated if pinned.needs(file.path) else 0
+        return Survey(blocks, total, pinned_bytes=spared)
 
     def evict(
-        self, limit_bytes: int, keep_free_bytes: int, in_memory: set[tuple[int, int]]
+        self, limit_bytes: int, keep_free_bytes: int, in_memory: Set[tuple[int, int]]
     ) -> Survey:
         """Remove blocks, those least recently used first, until both limits are respected.
 
         :param in_memory: (version, index) of blocks that are being used without being read.
         """
-        fresh = {str(self._path(*key)) for key in in_memory}
-        files = sorted(self._files(), key=lambda file: (file.path in fresh, file.used_ns))
-        total = sum(file.allocated for file in files)
-        shortage = keep_free_bytes - self.free_bytes()
+        evicted = 0
+        while True:
+            oldest, held = self._oldest(in_memory)
+            goal = self._goal(held.bytes, limit_bytes, keep_free_bytes)
+            total, removed = held.bytes, 0
+            for file in oldest:
+                if total <= goal:
+                    break
+                if _remove(Path(file.path)):
+                    total -= file.allocated
+                    removed += 1
+            evicted += removed
+            # What one walk remembers may be less than what has to go.
+            if total <= goal or len(oldest) < EVICTED_AT_A_TIME or not removed:
+                return Survey(held.blocks - removed, total, evicted)
+
+    def _oldest(self, in_memory: Set[tuple[int, int]]) -> tuple[list[_File], Survey]:
+        """Return the files that may go, least recently used first, and what there is in all."""
+        pinned = Pinned(self._directory)
+        blocks = total = 0
+
+        def unpinned() -> Iterator[_File]:
+            nonlocal blocks, total
+            for file in self._files():
+                blocks += 1
+                total += file.allocated
+                if not pinned.needs(file.path):
+                    yield file
+
+        def age(file: _File) -> tuple[bool, int]:
+            catalog, _, version, index = file.path.rsplit("/", 3)
+            ours = catalog == str(self._root)
+            return ours and (int(version, 16), int(index, 16)) in in_memory, file.used_ns
+
+        oldest = heapq.nsmallest(EVICTED_AT_A_TIME, unpinned(), key=age)
+        return oldest, Survey(blocks, total)
+
+    def _goal(self, total: int, limit_bytes: int, keep_free_bytes: int) -> int:
+        """Return how many bytes are to be left of *total*."""
         goal = total
         if total > limit_bytes:
             goal = int(limit_bytes * EVICT_TO)
+        shortage = keep_free_bytes - self.free_bytes()
         if shortage > 0:
-            # Some more than needed, for the same reason as above.
+            # Some more than needed, so that it is not due again at once.
             goal = min(goal, total - shortage - int(limit_bytes * (1 - EVICT_TO)))
-        evicted = 0
-        pinned = Pinned(self._directory)
-        for file in files:
-            if total <= goal:
-                break
-            if pinned.needs(file.path):
-                continue
-            _remove(Path(file.path))
-            total -= file.allocated
-            evicted += 1
-        return Survey(len(files) - evicted, total, evicted)
+        return goal
 
     def verify(self) -> Iterator[tuple[int, int, bool]]:
         """Yield (version, index, whether sound) of this catalog's blocks; drop the bad ones."""
@@ -318,20 +365,34 @@ def allocated(size: int) -> int:
     return -(-(size + HEADER.size) // UNIT) * UNIT
 
 
+def needed(data: bytes) -> int:
+    """Return about what storing a block takes on disk."""
+    return allocated(0 if is_zero(data) else len(data))
+
+
+def is_zero(data: bytes) -> bool:
+    """Whether a block is nothing but zeros, as in a hole of a sparse file."""
+    return data[:1] in (b"", b"\0") and data == ZEROS[: len(data)]
+
+
 def _read_rest(descriptor: int) -> bytes:
     size = os.fstat(descriptor).st_size - HEADER.size
     return os.pread(descriptor, size, HEADER.size) if size > 0 else b""
 
 
-def _is_sound(header: bytes, data: bytes, version: int, index: int) -> bool:
+def _sound(header: bytes, data: bytes, version: int, index: int) -> bytes | None:
+    """Return the block that a file holds, or None if that is not what was stored."""
     if len(header) != HEADER.size:
-        return False
-    magic, checksum, *named = HEADER.unpack(header)
-    return (
+        return None
+    magic, checksum, *named, length = HEADER.unpack(header)
+    if not data and length <= len(ZEROS):
+        data = ZEROS[:length]  # for a whole block, not a copy
+    is_sound = (
         magic == MAGIC
-        and named == [version, index, len(data)]
+        and [*named, length] == [version, index, len(data)]
         and checksum == _checksum(data, version, index)
     )
+    return data if is_sound else None
 
 
 def _checksum(data: bytes, version: int, index: int) -> int:
@@ -346,8 +407,12 @@ def _touch(descriptor: int) -> None:
         os.utime(descriptor, ns=(now, now))
 
 
-def _remove(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        path.unlink()
+def _remove(path: Path) -> bool:
+    """Remove a file if that can be done; return whether it is gone."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return False
     with contextlib.suppress(OSError):
         path.parent.rmdir()  # fails unless that was the last block in it
+    return True

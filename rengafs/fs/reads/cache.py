@@ -14,7 +14,7 @@ from pathlib import Path
 import trio
 from cachetools import LRUCache
 
-from rengafs.fs.reads.blockfiles import BlockFiles, Survey, allocated
+from rengafs.fs.reads.blockfiles import ZEROS, BlockFiles, Survey, needed
 from rengafs.protocol.errors import Corrupt
 
 log = logging.getLogger(__name__)
@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 BLOCK_BYTES = 1 << 20
 PINNED_SHARE = 0.9
 """Of the limit on disk that pins may take; what is read meanwhile needs some, too."""
+ENTRY_BYTES = 600
+"""What an entry in memory takes beside its bytes: of small ones, more than these."""
 DISK_THREADS = 4
 """Enough to keep a disk busy; more would only queue up in the kernel."""
 
@@ -52,15 +54,6 @@ class CacheStatistics:
     evicted: int
 
 
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """What a walk through all blocks has found."""
-
-    sound: int
-    damaged: tuple[tuple[int, int], ...]
-    """(version, index) of blocks that were dropped."""
-
-
 @dataclass(slots=True, eq=False)
 class _Reading:
     """A block on its way from disk, for all who want it."""
@@ -82,7 +75,7 @@ class BlockCache:
         self.options = options
         self._files = BlockFiles(options.directory, catalog)
         self._limiter = limiter or trio.CapacityLimiter(DISK_THREADS)
-        self._memory: LRUCache[Hashable, bytes] = LRUCache(options.memory_bytes, getsizeof=len)
+        self._memory: LRUCache[Hashable, bytes] = LRUCache(options.memory_bytes, getsizeof=_held)
         self._reading: dict[tuple[int, int], _Reading] = {}
         self._evicting = trio.Lock()
         self._survey: Survey | None = None
@@ -116,7 +109,7 @@ class BlockCache:
     async def put(self, version: int, index: int, data: bytes) -> None:
         """Keep a block: in memory at once, on disk when this returns, if there is room."""
         self.remember((version, index), data)
-        if allocated(len(data)) > self.options.limit_bytes:
+        if needed(data) > self.options.limit_bytes:
             return
         try:
             await self._store(version, index, data)
@@ -125,7 +118,7 @@ class BlockCache:
 
     async def put_whole(self, versions: Sequence[tuple[int, bytes]]) -> None:
         """Keep versions of one block each like `put`, in one turn of a thread for all."""
-        size = sum(allocated(len(data)) for _, data in versions)
+        size = sum(needed(data) for _, data in versions)
         stored = 0
         if size <= self.options.limit_bytes:
             try:
@@ -141,7 +134,7 @@ class BlockCache:
                 pass  # the same will be met below, and told
         for version, data in versions[:stored]:
             self.remember((version, 0), data)
-            self._count(allocated(len(data)))
+            self._count(needed(data))
         for version, data in versions[stored:]:
             await self.put(version, 0, data)
 
@@ -176,10 +169,7 @@ class BlockCache:
 
     async def missing_run(self, version: int, first: int, stop: int) -> int:
         """Return the first index from *first* on that need not be fetched, or *stop*."""
-        for key in self._memory:
-            match key:
-                case (number, int(index)) if number == version and first <= index < stop:
-                    stop = index
+        stop = next((i for i in range(first, stop) if (version, i) in self._memory), stop)
         if not self.options.limit_bytes:
             return stop
         return await trio.to_thread.run_sync(
@@ -194,7 +184,8 @@ class BlockCache:
 
     def remember(self, key: Hashable, data: bytes) -> None:
         """Keep bytes of a version in memory only: a block, or a piece smaller than that."""
-        if len(data) <= self._memory.maxsize:
+        data = ZEROS if data == ZEROS else data
+        if _held(data) <= self._memory.maxsize:
             self._memory[key] = data
 
     def recall(self, key: Hashable) -> bytes | None:
@@ -208,26 +199,6 @@ class BlockCache:
         for key in [key for key in self._memory if isinstance(key, tuple) and key[0] == version]:
             del self._memory[key]
         await trio.to_thread.run_sync(self._files.discard, version, limiter=self._limiter)
-
-    async def clear(self) -> None:
-        """Forget all blocks, those of other catalogs in the directory too."""
-        self._memory.clear()
-        await trio.to_thread.run_sync(self._files.clear, limiter=self._limiter)
-        await self.measure()
-
-    async def measure(self) -> None:
-        """Walk the directory, so that `statistics` is exact."""
-        self._survey = await trio.to_thread.run_sync(self._files.survey, limiter=self._limiter)
-        self._since_survey = 0
-
-    async def verify(self) -> Verification:
-        """Check every block of this catalog; drop the damaged ones."""
-        found = await trio.to_thread.run_sync(
-            lambda: list(self._files.verify()), limiter=self._limiter
-        )
-        damaged = tuple((version, index) for version, index, sound in found if not sound)
-        self._damaged += len(damaged)
-        return Verification(len(found) - len(damaged), damaged)
 
     def statistics(self) -> CacheStatistics:
         """Return what was done and what is held."""
@@ -265,7 +236,7 @@ class BlockCache:
         return reading.data
 
     async def _store(self, version: int, index: int, data: bytes) -> None:
-        size = allocated(len(data))
+        size = needed(data)
         if self._is_eviction_due(size):
             await self._evict(size)
         stored = await self._write(version, index, data)
@@ -324,3 +295,7 @@ class BlockCache:
             # Once: a full disk would otherwise fill the log's disk as well.
             self._complained = True
             log.warning("cache: %s", text)
+
+
+def _held(data: bytes) -> int:
+    return ENTRY_BYTES + (0 if data is ZEROS else len(data))
