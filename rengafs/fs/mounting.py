@@ -147,13 +147,15 @@ async def _run(options: MountOptions, ready: Callable[[], None] | None) -> list[
             # Behind a journal, close has nothing to wait for.
             senders=None if options.write_back else Senders(remote, background),
         )
+        is_here = options.endpoint.startswith("unix:")
+        blobs = BlobFiles(remote if is_here else None, disk)
         readers = Readers(
             remote,
             cache,
             Budget(BUFFER_BYTES),
             background,
-            bulk=Bulk(remote, cache, background),
-            blobs=BlobFiles(remote, disk, here=options.endpoint.startswith("unix:")),
+            bulk=Bulk(remote, cache, background, blobs),
+            blobs=blobs,
             patience_seconds=options.patience_seconds,
         )
         kernel = Kernel()

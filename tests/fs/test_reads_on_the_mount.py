@@ -145,6 +145,20 @@ def test_a_blob_on_this_machine_is_read_where_it_lies_and_not_cached(here):
     assert not blocks_of(here)
 
 
+def test_small_files_on_this_machine_are_not_copied_into_the_cache(here):
+    files = {f"f{number:03}": os.urandom(4096) for number in range(100)}
+    here.folder("d", files)
+    with here.mount() as bucket:
+        for name, data in files.items():
+            assert (bucket / "d" / name).read_bytes() == data
+        (bucket / "saved").mkdir()
+        for name, data in files.items():
+            (bucket / "saved" / name).write_bytes(data)
+        for name, data in files.items():
+            assert (bucket / "saved" / name).read_bytes() == data
+    assert not blocks_of(here)
+
+
 def test_an_open_blob_stays_readable_when_its_file_goes(here):
     data = os.urandom(8 * MIB)
     here.folder("d", {"big": data})

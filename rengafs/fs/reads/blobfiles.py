@@ -12,6 +12,7 @@ What is checked: that it is the very file that the service means, and its size; 
 import hashlib
 import logging
 import os
+from contextlib import suppress
 from typing import Protocol
 
 import trio
@@ -94,24 +95,38 @@ class BlobFile:
 class BlobFiles:
     """Opens blobs.
 
-    :param here: whether the service may be on this machine: it is reached by a Unix socket.
+    :param guide: None where the service is not on this machine.
     """
 
-    def __init__(self, guide: Guide, limiter: trio.CapacityLimiter, *, here: bool) -> None:
+    def __init__(self, guide: Guide | None, limiter: trio.CapacityLimiter | None = None) -> None:
         self.limiter = limiter
         self.open_now = 0
-        self.all_here = False
-        """Whether every blob that was looked for so far was found here."""
         self._guide = guide
-        self._here = here
-        self._seen = False
+        self._here: bool | None = None
+        """Whether all that were looked for were found here. None: none was looked for yet."""
+        self._looking = trio.Lock()
+
+    @property
+    def here(self) -> bool:
+        """Whether blobs lie on this machine, as far as is known: then they need no copies."""
+        return bool(self._here)
+
+    async def are_here(self, version: int, size: int) -> bool:
+        """Find out, if nothing was opened yet, by the blob of a version; see `here`."""
+        async with self._looking:
+            if self._here is None:
+                with suppress(Corrupt):  # who reads it is told
+                    blob = await self.open(version, size)
+                    if blob is not None:
+                        blob.close()
+        return self.here
 
     async def open(self, version: int, size: int) -> BlobFile | None:
         """Return the blob of a version, or None if it is to be read through the service.
 
         Raises `Corrupt` for one of another size or hash than it should be.
         """
-        if not self._here or self.open_now >= MOST_OPEN:
+        if self._guide is None or self.open_now >= MOST_OPEN:
             return None
         try:
             where = await self._guide.whereabouts(version)
@@ -120,24 +135,31 @@ class BlobFiles:
         except RengafsError as error:
             log.debug("version %d: %s", version, error)
             return None  # whoever reads through the service is told the same
-        found = await self._open(version, size, where) if where.path else None
-        self.all_here = found is not None and (self.all_here or not self._seen)
-        self._seen = True
-        return found
+        if not where.path:
+            self._here = False
+            return None
+        return await self._open(version, size, where)
 
     async def _open(self, version: int, size: int, where: Whereabouts) -> BlobFile | None:
         try:
             descriptor = await trio.to_thread.run_sync(
                 _open, where, version, size, limiter=self.limiter
             )
-        except FileNotFoundError:
-            return None  # swept, or moved to another backend
-        except OSError as error:
+        except PermissionError as error:
             log.info("blobs are read through the service: %s", error)
-            self._here = False  # what is another user's stays so
+            self._here, self._guide = False, None  # what is another user's stays so
+            return None
+        except OSError as error:
+            # This one is swept, or moved to another backend; or this process has too many open.
+            log.debug("the blob of version %d is read through the service: %s", version, error)
             return None
         self.open_now += 1
+        self._here = self._here is not False
         return BlobFile(self, version, descriptor, size)
+
+
+NOWHERE = BlobFiles(None)
+"""For a service on another machine."""
 
 
 def _open(where: Whereabouts, version: int, size: int) -> int:

@@ -8,18 +8,17 @@ readers of a mount, so that all handles of a version share one.
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from contextlib import suppress
 
 import trio
 
-from rengafs.fs.reads.blobfiles import BlobFile, BlobFiles
+from rengafs.fs.reads.background import attempt
+from rengafs.fs.reads.blobfiles import NOWHERE, BlobFile, BlobFiles
 from rengafs.fs.reads.budget import Budget
 from rengafs.fs.reads.bulk import Bulk
 from rengafs.fs.reads.cache import BLOCK_BYTES, BlockCache
 from rengafs.fs.reads.neighbours import SMALL_BYTES
 from rengafs.fs.reads.readahead import PIECE_BYTES, Access, Plan, Readahead
 from rengafs.fs.reads.streams import Source, Stream
-from rengafs.protocol.errors import RengafsError
 from rengafs.protocol.records import Node
 
 __all__ = ["Budget", "Readers", "Source", "VersionReader"]
@@ -30,6 +29,10 @@ STORING = 2
 """Blocks on their way to disk, of one reader, before its streams wait for them."""
 
 IDLE_READERS = 256
+IDLE_SECONDS = 30.0
+"""Readers are kept for so long after they were used: a file is opened again, or a draft reads
+another piece of it. Not for ever: an open blob that is swept takes up its disk until it is closed.
+"""
 
 WHOLE_SHARE = 4
 """Of the cache's limit: a longer file is not fetched whole for who hops about in it."""
@@ -54,7 +57,7 @@ class VersionReader:
         cache: BlockCache,
         budget: Budget,
         nursery: trio.Nursery,
-        blobs: BlobFiles | None = None,
+        blobs: BlobFiles = NOWHERE,
         bulk: Bulk | None = None,
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
@@ -72,8 +75,8 @@ class VersionReader:
         self._blobs = blobs
         self._blob: BlobFile | None = None
         self._looking = trio.Lock()
-        self._looked = blobs is None or size <= SMALL_BYTES
-        """Whether it is known if the blob is on this machine."""
+        self._looked = size <= SMALL_BYTES
+        """Whether it is known if the blob is on this machine; of a small one, not worth asking."""
 
     async def read(self, offset: int, size: int, pattern: Readahead | None = None) -> bytes:
         """Return *size* bytes from *offset* on; fewer only where the version ends.
@@ -125,8 +128,7 @@ class VersionReader:
         for stream in self._streams:
             stream.cancel()
         if self._whole is not None:
-            self._whole.scope.cancel()
-            await self._whole.done.wait()
+            await self._whole.end()
         for stream in list(self._streams):
             await stream.done.wait()
         # Blocks being stored hold the semaphore: this waits for the last of them.
@@ -137,7 +139,6 @@ class VersionReader:
 
     async def _look(self) -> None:
         """Find out whether the blob can be read where it lies."""
-        assert self._blobs is not None, "else there is nothing to find out"
         async with self._looking:
             if self._looked:
                 return
@@ -230,10 +231,11 @@ class VersionReader:
     def _fetch_whole(self, pattern: Readahead) -> None:
         """Have the rest too, in the background, until the handle of *pattern* is closed."""
         fits = self.size <= self._cache.options.limit_bytes // WHOLE_SHARE
-        elsewhere = self._blobs is None or not self._blobs.all_here
-        if fits and elsewhere and self._whole is None and pattern is not self._nobody:
+        wanted = self._whole is None and not self._blobs.here and pattern is not self._nobody
+        if fits and wanted:
             self._whole = _Whole(pattern)
-            self._nursery.start_soon(self._run_whole, self._whole)
+            what = f"version {self.version} is fetched whole"
+            self._nursery.start_soon(attempt, what, self._run_whole, self._whole)
 
     # --- tasks ------------------------------------------------------------------------
 
@@ -250,8 +252,7 @@ class VersionReader:
         run = Readahead(self.size)
         blocks = -(-self.size // BLOCK_BYTES)
         try:
-            # Whoever reads there hears of what is wrong; and all is fetched at the next try.
-            with whole.scope, suppress(RengafsError, trio.ClosedResourceError):
+            with whole.scope:
                 for index in await self._cache.missing_blocks(self.version, blocks):
                     await self.read(index * BLOCK_BYTES, BLOCK_BYTES, run)
         finally:
@@ -269,19 +270,30 @@ class VersionReader:
 
     async def _store(self, index: int, block: bytes) -> None:
         try:
-            if self._blobs is None or not self._blobs.all_here:
+            if not await self._blobs.are_here(self.version, self.size):
                 await self._cache.put(self.version, index, block)
         finally:
             self._storing.release()
 
 
-class _Whole:
-    """A version that is fetched whole for a handle which hops about in it."""
+class _Task:
+    """A task in the background, which can be ended."""
 
-    def __init__(self, pattern: Readahead) -> None:
-        self.pattern = pattern
+    def __init__(self) -> None:
         self.scope = trio.CancelScope()
         self.done = trio.Event()
+
+    async def end(self) -> None:
+        self.scope.cancel()
+        await self.done.wait()
+
+
+class _Whole(_Task):
+    """Fetches a version whole for a handle which hops about in it."""
+
+    def __init__(self, pattern: Readahead) -> None:
+        super().__init__()
+        self.pattern = pattern
 
 
 class Readers:
@@ -294,7 +306,7 @@ class Readers:
         budget: Budget,
         nursery: trio.Nursery,
         *,
-        blobs: BlobFiles | None = None,
+        blobs: BlobFiles = NOWHERE,
         bulk: Bulk | None = None,
         patience_seconds: float = PATIENCE_SECONDS,
         idle: int = IDLE_READERS,
@@ -308,7 +320,9 @@ class Readers:
         self._keeping = 0
         self._readers: dict[int, VersionReader] = {}
         self._holders: dict[int, int] = {}
-        self._idle: OrderedDict[int, None] = OrderedDict()
+        self._idle: OrderedDict[int, float] = OrderedDict()
+        """Since when, oldest first."""
+        self._expiry: _Task | None = None
 
     def open(self, version: int, size: int) -> VersionReader:
         """Return the reader of a version; `close` it as often."""
@@ -340,31 +354,47 @@ class Readers:
         del self._holders[version]
         if self._readers.get(version) is not reader:
             return  # all were closed meanwhile
-        # Kept for a while: the file is opened again, or a draft reads another piece of it.
-        self._idle[version] = None
+        self._idle[version] = trio.current_time()
+        if self._expiry is None:
+            self._expiry = _Task()
+            self._nursery.start_soon(self._expire, self._expiry)
         while len(self._idle) > self._idle_limit:
-            oldest, _ = self._idle.popitem(last=False)
-            reader = self._readers.pop(oldest)
-            await reader.aclose()
+            await self._drop_oldest()
+
+    async def _expire(self, expiry: "_Task") -> None:
+        try:
+            with expiry.scope:
+                while self._idle:
+                    due = next(iter(self._idle.values())) + IDLE_SECONDS
+                    if trio.current_time() < due:
+                        await trio.sleep_until(due)
+                    else:
+                        await self._drop_oldest()
+        finally:
+            self._expiry = None
+            expiry.done.set()
+
+    async def _drop_oldest(self) -> None:
+        oldest, _ = self._idle.popitem(last=False)
+        await self._readers.pop(oldest).aclose()
 
     def expect(self, nodes: Sequence[Node]) -> None:
         """Fetch the current versions of small files that will probably be opened soon."""
         if self._bulk is not None:
-            self._bulk.is_kept = self._blobs is None or not self._blobs.all_here
             self._bulk.fetch(nodes)
 
     def keep(self, version: int, data: bytes) -> None:
         """Cache the whole of a version that has one block at most."""
         if data and len(data) <= BLOCK_BYTES:
             self._cache.remember((version, 0), data)
-            elsewhere = self._blobs is None or not self._blobs.all_here
-            if elsewhere and self._keeping < KEEPING:
+            if self._keeping < KEEPING:
                 self._keeping += 1
                 self._nursery.start_soon(self._keep, version, data)
 
     async def _keep(self, version: int, data: bytes) -> None:
         try:
-            await self._cache.put(version, 0, data)
+            if not await self._blobs.are_here(version, len(data)):
+                await self._cache.put(version, 0, data)
         finally:
             self._keeping -= 1
 
@@ -379,6 +409,8 @@ class Readers:
     async def aclose(self) -> None:
         """Close all readers."""
         self._idle.clear()
+        if self._expiry is not None:
+            await self._expiry.end()
         while self._readers:
             _, reader = self._readers.popitem()
             await reader.aclose()
