@@ -18,6 +18,8 @@ from rengafs.cli.mounttable import find_mount
 from rengafs.cli.paths import Paths, short_hash
 from rengafs.protocol.errors import RengafsError
 
+NAMED = 20
+"""Files that could not be committed, of one message; the log names all."""
 ENDING_SECONDS = 5.0
 """Long enough for a mount without unsent writes to end."""
 
@@ -126,10 +128,10 @@ def take_word(record: Path) -> list[str]:
 
 def not_committed(mountpoint: Path, lost: list[str]) -> RengafsError:
     """Return the error that tells of *lost*, what could not be committed."""
-    more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+    more = f"; and {len(lost) - NAMED} more" if len(lost) > NAMED else ""
     return refuse(
         Exit.FAILED,
-        f"{mountpoint} is unmounted, but not all is committed: {lost[0]}{more}",
+        f"{mountpoint} is unmounted, but not all is committed: {'; '.join(lost[:NAMED])}{more}",
     )
 
 

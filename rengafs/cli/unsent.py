@@ -8,8 +8,9 @@ import msgspec
 
 from rengafs.cli import output
 from rengafs.cli.exits import Exit, refuse
+from rengafs.cli.mounttable import mounts
 from rengafs.fs.writes import draftfiles
-from rengafs.fs.writes.unsent import Report, Unsent
+from rengafs.fs.writes.unsent import Report, Unsent, told
 from rengafs.fs.writes.writeback.journal import in_use, journals, read_journal
 from rengafs.fs.writes.writeback.records import Done, Queued
 
@@ -42,7 +43,21 @@ def state_of(path: Path) -> str:
     except OSError as error:
         if error.errno in (errno.ENODATA, errno.EOPNOTSUPP):
             raise refuse(Exit.NOT_MOUNTED, f"{path} is not a file in a mount of rengafs") from None
+        # Without its service the mount may not know the name; what it has yet to send, it does.
+        if (state := _reported(path)) is not None:
+            return state
         raise refuse(Exit.FAILED, f"{path}: {error.strerror}") from None
+
+
+def _reported(path: Path) -> str | None:
+    path = Path(os.path.abspath(path))
+    for mount in mounts():
+        if mount.ours and path.is_relative_to(mount.path):
+            report = report_of(str(mount.path)) or Report()
+            for one in [*report.failed, *report.unsent]:
+                if mount.path / one.name == path:
+                    return told(one)
+    return None
 
 
 def report_of(mountpoint: str) -> Report | None:
@@ -74,16 +89,16 @@ def what_is_left(state: Path) -> list[Left]:
 
 
 def tell_unsent(mountpoint: str, report: Report | None) -> None:
-    """Print what a mount has yet to send, if there is something to tell."""
+    """Print what a mount has yet to send and why it has not, if there is something to tell."""
     if report is None:
         return
     if report.files:
         why = f": {report.problem}" if report.problem else ""
         size = report.bytes / (1 << 20)
         output.line(f"{mountpoint}: {report.files} files, {size:.1f} MiB still to be sent{why}")
-    for one in [*report.failed, *report.conflicts]:
-        kept = f"; its bytes are in {one.kept}" if one.kept else ""
-        output.line(f"{mountpoint}/{_plain(one)}: {one.state}{kept}")
+    waiting = [one for one in report.unsent if one.state != "uploading"]
+    for one in [*waiting, *report.failed, *report.conflicts]:
+        output.line(f"{mountpoint}/{_plain(one)}: {told(one)}")
 
 
 def tell_left(left: list[Left]) -> None:

@@ -2,8 +2,8 @@
 
 A request is repeated when the service did not carry it out (nobody listened, or it answered
 503 with the detail ``carried_out: false``), or when carrying it out twice is harmless (a
-GET, or operations with a key). The number of tries is bounded here, the time of all of
-them together by the driver.
+GET, or operations with a key). There is no bound on the number of tries: the driver's
+patience bounds the time of all of them together.
 """
 
 from collections.abc import Iterator
@@ -15,13 +15,12 @@ from rengafs.protocol.messages import Reply, Request
 
 FIRST_DELAY = 0.05
 LONGEST_DELAY = 2.0
-TRIES = 60
 
 
 def delays() -> Iterator[float]:
-    """Yield the waits between tries, in seconds: doubling, then level."""
+    """Yield the waits between tries, in seconds: doubling, then level, without end."""
     delay = FIRST_DELAY
-    for _ in range(TRIES - 1):
+    while True:
         yield delay
         delay = min(2 * delay, LONGEST_DELAY)
 
@@ -39,7 +38,7 @@ def ask(request: Request, *, harmless: bool = False) -> Flow[Reply]:
                 raise
             failure = error
         yield from _pause(delay, failure)
-    return (yield from ask_once(request))
+    raise AssertionError("the pauses have no end")
 
 
 def ask_once(request: Request) -> Flow[Reply]:

@@ -1,6 +1,6 @@
 """`TrioDriver`: carries flows out on trio."""
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
@@ -11,6 +11,7 @@ from rengafs.client import direct, longbodies
 from rengafs.client.connection import GATHER_WIDTH, LIMITS, Endpoint, to_reply
 from rengafs.client.flow import Effect, Flow, Gather, Send, Sleep
 from rengafs.client.lasting import LastingToken
+from rengafs.client.patience import SLICE_BYTES, Patience, Upload
 from rengafs.protocol.endpoints import check
 from rengafs.protocol.errors import NotAuthenticated, RengafsError
 from rengafs.protocol.messages import Request
@@ -43,20 +44,21 @@ class TrioDriver:
     async def run(self, flow: Flow[T], *, patience_seconds: float | None = None) -> T:
         """Carry *flow* out and return its result, or raise its error.
 
-        :param patience_seconds: the bound on all of it; the endpoint's unless given.
-            Each single wait for bytes stays bounded by the endpoint's patience.
+        :param patience_seconds: how long it may take since more of a request's body was last
+            sent (see `patience`); the endpoint's unless given.
         """
         bound = self.endpoint.patience_seconds if patience_seconds is None else patience_seconds
-        with trio.move_on_after(bound):
-            return await self._run(flow, trio.current_time() + bound)
+        patience = Patience(bound)
+        with patience.scope:
+            return await self._run(flow, patience)
         raise self.endpoint.out_of_patience()
 
-    async def _run(self, flow: Flow[T], deadline: float) -> T:
+    async def _run(self, flow: Flow[T], patience: Patience) -> T:
         try:
             effect = next(flow)
             while True:
                 try:
-                    outcome = await self._perform(effect, deadline)
+                    outcome = await self._perform(effect, patience)
                 except Exception as error:  # noqa: BLE001 - the flow decides what it means
                     effect = flow.throw(error)
                 else:
@@ -67,30 +69,30 @@ class TrioDriver:
         finally:
             flow.close()
 
-    async def _perform(self, effect: Effect, deadline: float) -> Any:
+    async def _perform(self, effect: Effect, patience: Patience) -> Any:
         match effect:
             case Send(request):
-                response = await self._open(request)
+                response = await self._open(request, patience=patience)
                 try:
                     with self.endpoint.translated():
                         return to_reply(response, await response.aread())
                 finally:
                     await self._end(response)
             case Sleep(seconds):
-                if trio.current_time() + seconds > deadline:
+                if trio.current_time() + seconds > patience.deadline:
                     raise self.endpoint.out_of_patience()
                 await trio.sleep(seconds)
                 return None
             case Gather(flows):
-                return await self._gather(flows, deadline)
+                return await self._gather(flows, patience)
 
-    async def _gather(self, flows: Sequence[Flow[Any]], deadline: float) -> list[Any]:
+    async def _gather(self, flows: Sequence[Flow[Any]], patience: Patience) -> list[Any]:
         results: list[Any] = [None] * len(flows)
         waiting = iter(enumerate(flows))
 
         async def work() -> None:
             for index, flow in waiting:
-                results[index] = await self._run(flow, deadline)
+                results[index] = await self._run(flow, patience)
 
         try:
             async with trio.open_nursery() as nursery:
@@ -102,15 +104,17 @@ class TrioDriver:
             raise _first(group) from None
         return results
 
-    async def _dispatch(self, built: httpx.Request, *, stream: bool = False) -> httpx.Response:
+    async def _dispatch(self, built: httpx.Request) -> httpx.Response:
         try:
             with self.endpoint.translated():
-                return await self._http.send(built, stream=stream)
+                return await self._http.send(built, stream=True)
         finally:
-            if isinstance(built.stream, _Upload):
+            if isinstance(built.stream, Upload):
                 await built.stream.aclose()
 
-    def _build(self, request: Request, wait_seconds: float | None = None) -> httpx.Request:
+    def _build(
+        self, request: Request, wait_seconds: float | None, patience: Patience | None
+    ) -> httpx.Request:
         content = request.content
         built = self._http.build_request(
             request.method,
@@ -120,8 +124,12 @@ class TrioDriver:
             content=content or None,
             timeout=self.endpoint.timeouts(wait_seconds),
         )
-        if isinstance(content, AsyncIterable):
-            built.stream = _Upload(content)
+        patience = patience or Patience(float("inf"))
+        patience.begin(request)
+        if isinstance(content, AsyncIterable) or (
+            isinstance(content, bytes) and len(content) > SLICE_BYTES
+        ):
+            built.stream = Upload(content, patience)
         return built
 
     @asynccontextmanager
@@ -134,7 +142,7 @@ class TrioDriver:
 
         :param timeout_seconds: the bound on each wait for bytes; the endpoint's unless given.
         """
-        response = await self._open(request, timeout_seconds)
+        response = await self._open(request, wait_seconds=timeout_seconds)
         try:
             if response.status_code >= 300:
                 with self.endpoint.translated():
@@ -147,11 +155,17 @@ class TrioDriver:
         finally:
             await self._end(response)
 
-    async def _open(self, request: Request, wait_seconds: float | None = None) -> httpx.Response:
+    async def _open(
+        self,
+        request: Request,
+        *,
+        wait_seconds: float | None = None,
+        patience: Patience | None = None,
+    ) -> httpx.Response:
         """Send a request, to where the bytes lie if the service says so."""
         if trio.current_time() < self._elsewhere_from:
             request = direct.without(request)
-        response = await self._authorized(request, wait_seconds)
+        response = await self._authorized(request, wait_seconds, patience)
         if not direct.leads_elsewhere(request, response):
             return response
         await self._end(response)
@@ -159,12 +173,14 @@ class TrioDriver:
         if found is not None:
             return found
         self._elsewhere_from = trio.current_time() + direct.GIVE_UP_SECONDS
-        return await self._authorized(direct.without(request), wait_seconds)
+        return await self._authorized(direct.without(request), wait_seconds, patience)
 
-    async def _authorized(self, request: Request, wait_seconds: float | None) -> httpx.Response:
+    async def _authorized(
+        self, request: Request, wait_seconds: float | None, patience: Patience | None
+    ) -> httpx.Response:
         """Send a request; once more if the token is refused and there is another."""
         used = self._token.token if self._token else ""
-        response = await self._dispatch(self._build(request, wait_seconds), stream=True)
+        response = await self._dispatch(self._build(request, wait_seconds, patience))
         if (
             response.status_code != NotAuthenticated.status
             or self._token is None
@@ -180,7 +196,7 @@ class TrioDriver:
         if not another:
             return response
         await self._end(response)
-        return await self._dispatch(self._build(request, wait_seconds), stream=True)
+        return await self._dispatch(self._build(request, wait_seconds, patience))
 
     async def _fetch_elsewhere(
         self, request: Request, address: str, wait_seconds: float | None
@@ -231,23 +247,6 @@ class TrioDriver:
         await self._http.aclose()
         if self._elsewhere is not None:
             await self._elsewhere.aclose()
-
-
-class _Upload(httpx.AsyncByteStream):
-    """A streamed body that is ended with its sending.
-
-    httpx would wrap it in a generator, and leave that behind where a sending breaks off.
-    """
-
-    def __init__(self, content: AsyncIterable[bytes]) -> None:
-        self._pieces = aiter(content)
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._pieces
-
-    async def aclose(self) -> None:
-        if isinstance(self._pieces, AsyncGenerator):
-            await self._pieces.aclose()
 
 
 async def abandon(pieces: AsyncIterator[bytes]) -> None:

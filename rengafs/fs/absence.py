@@ -15,7 +15,7 @@ import trio
 
 from rengafs.client.drivers import TrioDriver
 from rengafs.fs.pins.known import Known, read_known
-from rengafs.fs.remote import Remote
+from rengafs.fs.remote import PROBE_SECONDS, Remote
 from rengafs.protocol.errors import Away, SetupError, Unavailable
 from rengafs.protocol.records import (
     Entry,
@@ -40,7 +40,7 @@ class Absence:
     """
 
     def __init__(self, patience_seconds: float) -> None:
-        self._patience = patience_seconds
+        self.patience = patience_seconds
         self._since: float | None = None
         self._over = trio.Event()
         self.since_ms = 0
@@ -56,7 +56,7 @@ class Absence:
     @property
     def is_long(self) -> bool:
         """Whether it has been away for longer than a request waits."""
-        return self._since is not None and trio.current_time() - self._since >= self._patience
+        return self._since is not None and trio.current_time() - self._since >= self.patience
 
     async def over(self) -> None:
         """Wait until the service is there."""
@@ -104,6 +104,11 @@ class EnduringRemote(Remote):
         self._whose: tuple[str, str] | None = None
         self._known: Known | None = None
         self._loading = trio.Lock()
+
+    @property
+    def patience_seconds(self) -> float | None:
+        """Short once the service has been away for long: it was waited for then."""
+        return min(PROBE_SECONDS, self.absence.patience) if self.absence.is_long else None
 
     def serve(self, info: ServiceInfo) -> None:
         """Take in whose pins count."""

@@ -11,7 +11,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -41,6 +41,7 @@ from rengafs.fs.recording import Recorder
 from rengafs.fs.remote import Remote
 from rengafs.fs.trimming import MOST_INODES, Trimmer
 from rengafs.fs.volume.contents import Contents
+from rengafs.fs.volume.ending import Ending
 from rengafs.fs.volume.volume import Volume
 from rengafs.fs.writes.ahead import Senders
 from rengafs.fs.writes.drafts import DraftStore
@@ -96,6 +97,10 @@ class MountOptions:
     """How long a request waits for the service before it is EIO."""
     recordings_directory: Path | None = None
     """Where what `rengafs record` asks for is written; None: nowhere."""
+    drain_seconds: float = 50.0
+    """How long the end of the mount waits for what is still to be committed."""
+    progress: Callable[[int, int], None] = lambda _files, _bytes: None
+    """Told meanwhile how many files and bytes that is; in a thread."""
     write_back: WriteBackOptions | None = None
     """Close returns when the bytes are durable here; None: when the service has them."""
     metrics: tuple[str, int] | None = None
@@ -160,6 +165,7 @@ async def _run(options: MountOptions, ready: Callable[[], None] | None) -> list[
         )
         kernel = Kernel()
         root = await remote.node(ROOT)
+        ending = Ending(options.drain_seconds, options.progress)
         failures: list[str] = []
         async with _saver(remote, info, options) as saver:
             contents = Contents(
@@ -213,15 +219,15 @@ async def _run(options: MountOptions, ready: Callable[[], None] | None) -> list[
                     if keeper is not None:
                         volume.poke_pins = keeper.poke
                         nursery.start_soon(keeper.run)
-                    nursery.start_soon(_terminate_on_signal, volume, kernel, failures)
+                    nursery.start_soon(_terminate_on_signal, volume, kernel, ending)
                     if ready is not None:
                         nursery.start_soon(_announce, options.mountpoint, ready)
                     await pyfuse3.main()
-                    failures += await volume.files.drain()
+                    failures += await volume.files.drain(ending)
                     await kernel.disarm()
                     nursery.cancel_scope.cancel()
             await holding.release()
-            failures += await _drain(saver, options)
+            failures += await _drain(saver, options, ending)
         background.cancel_scope.cancel()
     for failure in failures:
         log.error("not committed: %s", failure)
@@ -253,10 +259,10 @@ async def _replay(driver: TrioDriver, info: ServiceInfo, options: MountOptions) 
     await replay(options.drafts_directory.parent, owner, remote)
 
 
-async def _drain(saver: Saver, options: MountOptions) -> list[str]:
+async def _drain(saver: Saver, options: MountOptions, ending: Ending) -> list[str]:
     if not isinstance(saver, WriteBack) or options.write_back is None:
         return []
-    return await drain(saver, options.write_back)
+    return await drain(saver, replace(options.write_back, drain_seconds=ending.left))
 
 
 async def _replay_later(
@@ -378,11 +384,11 @@ def _feed_state(follower: Follower, volume: Volume) -> FeedState:
     return FeedState(volume.feed_is_live, follower.last, follower.heard, follower.lag)
 
 
-async def _terminate_on_signal(volume: Volume, kernel: Kernel, failures: list[str]) -> None:
+async def _terminate_on_signal(volume: Volume, kernel: Kernel, ending: Ending) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async for number in signals:
             log.info("%s: finishing what is open", signal.Signals(number).name)
-            failures += await volume.files.drain()
+            await volume.files.drain(ending)  # once more when nobody can write: that one counts
             await kernel.disarm()
             pyfuse3.terminate()
             return

@@ -7,9 +7,11 @@ for all day and which is no error there.
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from typing import TypeVar
 
 from rengafs.client import calls
 from rengafs.client.drivers import TrioDriver
+from rengafs.client.flow import Flow
 from rengafs.protocol.errors import NotFound, RengafsError, Unavailable
 from rengafs.protocol.operations import Commit, Operation, Outcome, SetAttributes
 from rengafs.protocol.records import (
@@ -27,11 +29,13 @@ from rengafs.protocol.records import (
     Whereabouts,
 )
 
+T = TypeVar("T")
+
 SMALL_BYTES = 1 << 20
 """Payloads up to this are sent as one piece; larger ones are streamed."""
 
 PROBE_SECONDS = 2.0
-"""How long it is waited for a word from a service that may be away."""
+"""How long it is waited for a service that may be away, or has been for long."""
 
 FEED_TIMEOUT_SECONDS = 15.0
 """Three heartbeats: a feed that is silent for longer is lost."""
@@ -44,6 +48,14 @@ class Remote:
         self._driver = driver
         self.client = client
         """Names this mount in the changes that it makes."""
+
+    @property
+    def patience_seconds(self) -> float | None:
+        """How long a change waits for the service, at this moment; None: as the driver says."""
+        return None
+
+    async def _change(self, flow: Flow[T]) -> T:
+        return await self._driver.run(flow, patience_seconds=self.patience_seconds)
 
     async def info(self) -> ServiceInfo:
         """Return who answers."""
@@ -153,15 +165,15 @@ class Remote:
 
     async def change(self, operation: Operation) -> Outcome:
         """Carry out one operation; raise what came of it."""
-        return await self._driver.run(calls.apply_one(operation, client=self.client))
+        return await self._change(calls.apply_one(operation, client=self.client))
 
     async def apply(self, operations: Sequence[Operation | tuple[Commit, bytes]]) -> list[Outcome]:
         """Carry out operations in order, up to the first that fails; return what came of each."""
-        return await self._driver.run(calls.apply(operations, client=self.client))
+        return await self._change(calls.apply(operations, client=self.client))
 
     async def reserve(self, count: int) -> Reserved:
         """Return ids for files that are made later."""
-        return await self._driver.run(calls.reserve(count))
+        return await self._change(calls.reserve(count))
 
     async def commit(
         self,
@@ -170,25 +182,25 @@ class Remote:
         *,
         before: SetAttributes | None = None,
     ) -> Outcome:
-        """Commit; a small payload in one piece, a large one streamed. *before*, set attributes."""
+        """Commit; a small payload in one piece, a large one streamed. *before*, set attributes.
+
+        A large one may take as long as it needs while it moves; one that stalls is
+        `Unreachable` after one patience, as is a small one.
+        """
         if operation.payload <= SMALL_BYTES:
             data = b"".join([piece async for piece in payload()])
             first = [] if before is None else [before]
-            outcomes = await self._driver.run(
-                calls.apply([*first, (operation, data)], client=self.client)
-            )
+            outcomes = await self.apply([*first, (operation, data)])
             for outcome in outcomes:
                 calls.good(outcome)
             return outcomes[-1]
         if before is not None:
             await self.change(before)
-        flow = calls.commit(operation, payload, client=self.client)
-        # A long transfer may take as long as it needs; each wait for bytes stays bounded.
-        return await self._driver.run(flow, patience_seconds=float("inf"))
+        return await self._change(calls.commit(operation, payload, client=self.client))
 
     async def apply_ahead(self, body: AsyncIterator[bytes]) -> list[Outcome]:
         """Send a body that begins with content, and ends with what it is saved as."""
-        return await self._driver.run(calls.apply_ahead(body), patience_seconds=float("inf"))
+        return await self._change(calls.apply_ahead(body))
 
     def stream(
         self, version: int, start: int, stop: int

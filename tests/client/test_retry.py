@@ -1,9 +1,11 @@
 """The retry rules, driven by hand: no sockets, no clock."""
 
+import itertools
+
 import pytest
 
 from rengafs.client.flow import Flow, Send, Sleep
-from rengafs.client.retry import FIRST_DELAY, LONGEST_DELAY, TRIES, ask, delays
+from rengafs.client.retry import FIRST_DELAY, LONGEST_DELAY, ask, delays
 from rengafs.protocol.errors import NotFound, Unavailable, Unreachable
 from rengafs.protocol.messages import Fresh, Reply, Request
 
@@ -98,10 +100,9 @@ def test_when_patience_ends_the_failure_is_told_that_there_was():
         flow.throw(Unreachable("out of patience", sent=True))
 
 
-def test_tries_are_bounded_and_pauses_level_out():
-    waits = list(delays())
+def test_pauses_level_out():
+    waits = list(itertools.islice(delays(), 100))
 
-    assert len(waits) == TRIES - 1
     assert waits[0] == FIRST_DELAY
     assert waits[-1] == LONGEST_DELAY
     assert waits == sorted(waits)

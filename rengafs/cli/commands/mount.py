@@ -129,8 +129,8 @@ class Asked:
     default=50.0,
     show_default=True,
     metavar="SECONDS",
-    help="With --write-back: how long the end of the mount waits for what is to be sent. "
-    "The rest is kept, and sent by the next mount.",
+    help="How long the end of the mount waits for what is still to be sent. The rest is kept on "
+    "the local disk, and sent by the next mount.",
 )
 @click.option(
     "--metrics",
@@ -308,6 +308,8 @@ def _run(
         mount_id=uuid.uuid4().hex,
         host=socket.gethostname(),
         recordings_directory=paths.recordings(asked.mountpoint),
+        drain_seconds=asked.drain_timeout,
+        progress=held.tell_unsent,
         write_back=write_back if asked.write_back else None,
         metrics=host_and_port(asked.metrics) if asked.metrics else None,
         most_inodes=asked.most_inodes,

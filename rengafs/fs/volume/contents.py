@@ -10,7 +10,6 @@ until the draft is rebased on the new version, so commits of one file are in ord
 do not take that lock: they may go on during a commit, and leave the draft dirty again.
 """
 
-import logging
 import os
 import uuid
 from collections.abc import Awaitable, Callable
@@ -27,8 +26,6 @@ from rengafs.fs.writes.saving import Saver
 from rengafs.protocol.errors import InvalidFileOperation, RengafsError
 from rengafs.protocol.operations import Commit, refuse_too_long
 from rengafs.protocol.records import Node, Version
-
-log = logging.getLogger(__name__)
 
 KEPT_BYTES = 1 << 20
 """A whole new content of up to this size is cached as it is saved."""
@@ -66,6 +63,8 @@ class Content:
         self._refused: RengafsError | None = None
         """Why the service will not take what was saved here."""
         self._lock = trio.Lock()
+        self.is_being_saved = False
+        """Whether a save is under way."""
         self._handles = 0
         self.writers = 0
         """Handles that may write."""
@@ -167,15 +166,18 @@ class Content:
             plan = await draft.snapshot()
             pending, self._pending = self._pending, Changes()
             operation = self._commit(plan, pending, handle)
+            before = replace(pending, atime_ns=None, mtime_ns=None).operation(self.node)
+            self.is_being_saved = True
             try:
-                before = replace(pending, atime_ns=None, mtime_ns=None).operation(self.node)
                 saved = await self._store.saver.save(self, inode, draft, plan, operation, before)
-            except RengafsError as error:
+            except BaseException as error:
+                self.is_being_saved = False
                 self._pending = pending.then(self._pending)
-                kept = await draft.keep(f"{error.code}: {error}")
-                error.details["kept"] = str(kept)
-                log.error("file %d is not saved: %s; its bytes are in %s", self.node, error, kept)
+                if isinstance(error, RengafsError):
+                    await self._failed(inode, error, plan.payload_bytes)
                 raise
+            self.is_being_saved = False
+            self._store.saver.refusals.forget(self.node)
             if saved.sealed:
                 self._layers.append(draft)
                 self._draft = None
@@ -185,6 +187,19 @@ class Content:
             self.version, self._size = self._store.saver.known_as(saved.version), saved.size
             if saved.node is not None:
                 inode.learn(saved.node, written_here=True)
+
+    async def _failed(self, inode: Inode, error: RengafsError, size: int) -> None:
+        error.details["kept"] = kept = await self.put_aside(inode, error)
+        saver = self._store.saver
+        saver.refusals.note(self.node, saver.path_of(inode), error, kept, size)
+
+    async def put_aside(self, inode: Inode, why: RengafsError) -> str:
+        """Have the bytes that are not saved on the local disk; return where, empty for nowhere."""
+        if self._draft is None:
+            return ""
+        self._draft.name = self._store.saver.path_of(inode)
+        kept = await self._draft.keep(f"{why.code}: {why}", under_way=self.is_being_saved)
+        return str(kept or "")
 
     def _commit(self, plan: CommitPlan, pending: Changes, handle: str) -> Commit:
         return Commit(

@@ -5,11 +5,17 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import trio
+
 from rengafs.fs.names.inodes import Guide, Inode, Inodes, Past, Saved
 from rengafs.fs.volume import guide
 from rengafs.fs.volume.contents import Content, Contents, FileHandle
-from rengafs.protocol.errors import IsADirectory, NotPermitted, RengafsError
+from rengafs.fs.volume.ending import Ending
+from rengafs.protocol.errors import IsADirectory, NotPermitted, RengafsError, Unreachable
 from rengafs.protocol.records import Kind, Node
+
+DRAINED_AT_ONCE = 8
+"""Files that are committed side by side when the mount ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,17 +129,41 @@ class OpenFiles:
                     inode.paged = None
             self._inodes.closed(inode)
 
-    async def drain(self) -> list[str]:
-        """Commit what every open file has written; return what could not be committed."""
-        failures = []
-        for opened in self:
-            try:
-                await opened.flush()
-            except RengafsError as error:
-                name = opened.inode.name.decode(errors="replace")
-                kept = error.details.get("kept", "memory only")
-                failures.append(f"{name}: {error}; its bytes are in {kept}")
-        return failures
+    async def drain(self, ending: Ending) -> list[str]:
+        """Commit what every open file has written; return what could not be in time.
+
+        What is not committed is on the local disk, where the lines say.
+        """
+        failures: dict[Content, str] = {}
+        waiting = {opened.content: opened for opened in self if opened.content.is_dirty}
+        handles = list(self)
+        at_once = trio.CapacityLimiter(DRAINED_AT_ONCE)
+
+        async def commit(content: Content) -> None:
+            async with at_once:
+                try:
+                    for opened in handles:
+                        if opened.content is content:
+                            await opened.flush()
+                except RengafsError as error:
+                    kept = error.details.get("kept", "")
+                    failures[content] = self._uncommitted(waiting[content].inode, error, kept)
+                del waiting[content]
+
+        with ending.limited():
+            async with trio.open_nursery() as nursery:
+                for content in list(waiting):
+                    nursery.start_soon(commit, content)
+                nursery.start_soon(ending.tell, waiting)
+        for content, opened in waiting.items():
+            why = Unreachable("the mount ended before the service had it")
+            kept = await content.put_aside(opened.inode, why)
+            failures[content] = self._uncommitted(opened.inode, why, kept)
+        return list(failures.values())
+
+    def _uncommitted(self, inode: Inode, error: RengafsError, kept: str) -> str:
+        name = self._contents.saver.path_of(inode)
+        return f"{name}: {error}; its bytes are in {kept or 'memory only'}"
 
     async def _settle_size(self, inode: Inode) -> None:
         """Let the kernel have the size of the version that is opened, before anybody reads it.

@@ -388,14 +388,17 @@ class Draft:
             await self._bytes.flush(self._length, self._flight)
             await self._bytes.describe(durable=durable)
 
-    async def keep(self, reason: str) -> Path | None:
+    async def keep(self, reason: str, *, under_way: bool = False) -> Path | None:
         """Note that a commit was refused; return where the bytes are.
 
         The draft remains as it was, and may be committed again. None: the local disk has
         refused the bytes too; what it did not take is in memory, and was logged.
+
+        :param under_way: a commit goes on, and may still succeed.
         """
-        self._flight = None
-        self._end_ahead()
+        if not under_way:
+            self._flight = None
+            self._end_ahead()
         self._why = reason
         try:
             await self.checkpoint(durable=True)

@@ -14,7 +14,8 @@ from rengafs.fs.remote import Remote
 from rengafs.fs.writes.conflicts import Conflicts
 from rengafs.fs.writes.drafts import Draft
 from rengafs.fs.writes.flights import CommitPlan
-from rengafs.fs.writes.unsent import Report
+from rengafs.fs.writes.refusals import Refusals
+from rengafs.fs.writes.unsent import Report, told
 from rengafs.protocol import names
 from rengafs.protocol.errors import BadRequest
 from rengafs.protocol.operations import Commit, MakeFile, Operation, Outcome, SetAttributes
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SHOWN = 100
-"""Conflicts that a report names."""
+"""Conflicts, and failed saves, that a report names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class Saver:
     def __init__(self, remote: Remote) -> None:
         self._remote = remote
         self.conflicts = Conflicts(remote)
+        self.refusals = Refusals()
         self._mount: Mounted | None = None
 
     def serve(self, mount: Mounted) -> None:
@@ -148,11 +150,18 @@ class Saver:
     def state(self, inode: Inode) -> str:
         """Return ``clean``, ``dirty``, ``uploading`` or ``failed: …``."""
         content = inode.content
+        if content is not None and content.is_being_saved:
+            return "uploading"
+        failed = self.refusals.of(inode.node.id)
+        if failed is not None:
+            return told(failed)
         return "dirty" if content is not None and content.is_dirty else "clean"
 
     def report(self) -> Report:
         """Return what is yet to be sent."""
-        return Report(conflicts=self.conflicts.found()[-SHOWN:])
+        return Report(
+            failed=self.refusals.found()[-SHOWN:], conflicts=self.conflicts.found()[-SHOWN:]
+        )
 
 
 async def _sent_ahead(

@@ -14,7 +14,12 @@ class Unsent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     bytes: int = 0
     since_ms: int = 0
     kept: str = ""
-    """Where its bytes lie, if they were put aside."""
+    """Where its bytes lie, if they are on the local disk."""
+
+
+def told(one: Unsent) -> str:
+    """Return what became of a file, and where its bytes are, for people."""
+    return f"{one.state}; its bytes are in {one.kept}" if one.kept else one.state
 
 
 class Report(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

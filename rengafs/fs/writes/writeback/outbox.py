@@ -14,7 +14,7 @@ from typing import Protocol
 import trio
 from cachetools import LRUCache
 
-from rengafs.fs.writes.unsent import Report, Unsent
+from rengafs.fs.writes.unsent import Report, Unsent, told
 from rengafs.fs.writes.writeback.journal import Journal
 from rengafs.fs.writes.writeback.records import Done, Queued
 from rengafs.protocol.errors import RengafsError, Unreachable
@@ -209,7 +209,7 @@ class Outbox:
         if (chain := self.chain(file)) is not None:
             problem = chain.problem or self.problem
             return "uploading" if problem is None else f"failed: {problem.message}; tried again"
-        return self.failures[file].state if file in self.failures else "clean"
+        return told(self.failures[file]) if file in self.failures else "clean"
 
     def report(self) -> Report:
         """Return what waits and what was refused."""
@@ -233,6 +233,7 @@ class Outbox:
             entries=len(chain.entries),
             bytes=sum(entry.queued.payload for entry in chain.entries),
             since_ms=chain.entries[0].queued.at_ms,
+            kept=str(self.journal.directory),
         )
 
     async def settle(self, files: Iterable[int], seconds: float | None = None) -> None:

@@ -337,13 +337,13 @@ class WriteBack(Saver):
 
     def state(self, inode: Inode) -> str:
         """Return ``clean``, ``dirty``, ``uploading`` or ``failed: …``."""
-        if inode.content is not None and inode.content.is_dirty:
-            return "dirty"
-        return self.outbox.state(inode.node.id)
+        here = super().state(inode)
+        return self.outbox.state(inode.node.id) if here == "clean" else here
 
     def report(self) -> Report:
         """Return what is yet to be sent."""
-        return replace(self.outbox.report(), conflicts=super().report().conflicts)
+        mine, sent = super().report(), self.outbox.report()
+        return replace(sent, failed=mine.failed + sent.failed, conflicts=mine.conflicts)
 
     # --- when it is over --------------------------------------------------------------
 
