@@ -9,7 +9,8 @@
 `nodes`           rows to `Node` records
 `places`          what stands at a name, a path, in a directory; now or as of a change
 `making` `saving` `renaming` `removing` `attributes`   the operations
-`applying`        operations in order: savepoints, receipts
+`applying`        operations in order: savepoints
+`receipts`        what a repeated operation came to
 `original`        what the original API asks for
 `explorer`        the original API's vertices
 `history`         the past of a name, of a file, of a directory

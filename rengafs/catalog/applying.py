@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
-from sqlalchemy import Connection, bindparam, delete, select
 
 from rengafs.catalog import (
     attributes,
@@ -17,14 +16,13 @@ from rengafs.catalog import (
     making,
     marking,
     membership,
+    receipts,
     removing,
     renaming,
     restoring,
     retaining,
     saving,
 )
-from rengafs.catalog.prepared import Prepared
-from rengafs.catalog.schema import receipts
 from rengafs.catalog.values import Blob
 from rengafs.catalog.writer import Writer
 from rengafs.protocol.errors import BadRequest, Problem, RengafsError, to_problem
@@ -51,11 +49,7 @@ from rengafs.protocol.operations import (
     Unlink,
 )
 
-RECEIPT_MS = 24 * 3600 * 1000
-"""How long a repeated operation is recognised."""
 MAX_KEY = 200
-
-_outcome = msgspec.json.Decoder(Outcome)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,19 +137,6 @@ def apply_all(w: Writer, staged: Sequence[Staged]) -> list[Outcome]:
     return numbered
 
 
-def find_receipt(connection: Connection, user: int, key: str) -> Outcome | None:
-    """Return what an operation of this key came to before."""
-    if not key:
-        return None
-    row = _RECEIPT.first(connection, {"user": user, "key": key})
-    return None if row is None else _outcome.decode(row.outcome)
-
-
-def drop_receipts(connection: Connection, now_ms: int) -> None:
-    """Forget receipts that are older than a day."""
-    connection.execute(delete(receipts).where(receipts.c.at_ms < now_ms - RECEIPT_MS))
-
-
 def _one(w: Writer, item: Staged) -> Outcome:  # noqa: C901 - a table, one line an operation
     if item.failure is not None:
         raise item.failure
@@ -208,36 +189,11 @@ def _receipts(w: Writer, staged: Sequence[Staged]) -> dict[str, Outcome]:
     for key in keys:
         if len(key) > MAX_KEY:
             raise BadRequest(f"the key of an operation has at most {MAX_KEY} characters")
-    found: dict[str, Outcome] = {}
-    if len(keys) == 1:
-        known = find_receipt(w.connection, w.actor.user, keys[0])
-        return {} if known is None else {keys[0]: known}
-    # Databases limit the parameters of a statement.
-    for start in range(0, len(keys), 500):
-        rows = w.connection.execute(
-            select(receipts.c.key, receipts.c.outcome).where(
-                receipts.c.user == w.actor.user, receipts.c.key.in_(keys[start : start + 500])
-            )
-        )
-        found |= {row.key: _outcome.decode(row.outcome) for row in rows}
-    return found
+    return receipts.find_all(w.connection, w.actor.user, keys)
 
 
 def _receive(w: Writer, operation: Operation, outcome: Outcome, known: dict[str, Outcome]) -> None:
     if not operation.key or operation.key in known:
         return
     known[operation.key] = outcome
-    receipt = {
-        "user": w.actor.user,
-        "key": operation.key,
-        "outcome": msgspec.json.encode(outcome),
-        "at_ms": w.now_ms,
-    }
-    w.insert_later(receipts, receipt)
-
-
-_RECEIPT = Prepared(
-    select(receipts.c.outcome).where(
-        receipts.c.user == bindparam("user"), receipts.c.key == bindparam("key")
-    )
-)
+    receipts.leave(w, operation.key, outcome)

@@ -243,8 +243,8 @@ receipts = Table(
     metadata,
     Column("user", BigInteger, primary_key=True, autoincrement=False),  # users.id
     Column("key", Text, primary_key=True),  # of the operation; unique for a user
-    Column("outcome", LargeBinary, nullable=False),  # JSON of operations.Outcome
-    Column("at_ms", BigInteger, nullable=False),  # dropped after a day
+    Column("outcome", LargeBinary, nullable=False),  # JSON of receipts.Receipt
+    Column("at_ms", BigInteger, nullable=False),  # dropped after 90 days
     Index("receipts_at", "at_ms"),
 )
 

@@ -6,7 +6,8 @@ are one, and a failure undoes them together. Without ``atomic`` the first failur
 list: what follows may depend on it, and is answered ``code: "skipped"``.
 
 *key*: a client that repeats an operation after a lost answer gives it the same key, and
-gets the first outcome again instead of a second change. Keys are kept for a day.
+gets the first outcome again instead of a second change, with node and version as they are by
+then. Keys are kept for 90 days.
 """
 
 from typing import Literal

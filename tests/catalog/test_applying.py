@@ -3,14 +3,15 @@
 import threading
 from pathlib import Path
 
+import msgspec
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, func, select, update
 from support.catalogs import Desk, open_desk
 
 from rengafs.catalog.catalog import open_catalog
-from rengafs.catalog.schema import metadata
+from rengafs.catalog.schema import metadata, receipts
 from rengafs.protocol.errors import BadRequest, NotAuthenticated, NotFound, TokenExpired
 from rengafs.protocol.operations import MakeDirectory, MakeFile, Rename, SetAttributes
 from rengafs.protocol.records import ROOT
@@ -108,12 +109,62 @@ def test_a_failed_operation_leaves_no_receipt(desk: Desk) -> None:
     assert desk.apply(operation)[0].problem is None
 
 
-def test_receipts_are_forgotten_after_a_day(tmp_path: Path) -> None:
+DAY_NS = 24 * 3600 * 10**9
+
+
+def later(desk: Desk, days: int) -> None:
+    """Have days go by, and the catalog look after its receipts."""
+    desk.clock.now_ns += days * DAY_NS
+    desk.catalog._swept = float("-inf")
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_save_that_is_repeated_after_weeks_overtakes_nobody(desk: Desk, several: bool) -> None:
+    bucket = desk.bucket()
+    file = desk.file(bucket, "f")
+    base = desk.save(file, "base").id
+    late = desk.staged(file, "mine", base=base, key="k1")
+    first = desk.do(late)
+    assert first.version is not None
+    desk.save(file, "theirs", base=first.version.id)
+    later(desk, 89)
+    desk.file(bucket, "other")
+
+    more = [desk.staged(file, "mine", base=base, key="k1")] if several else []
+    again = desk.apply(late, *more)[0]
+
+    assert again.version == first.version
+    assert desk.history(bucket, "f") == ["base", "mine", "theirs"]
+
+
+def test_a_receipt_is_small(desk: Desk) -> None:
+    bucket = desk.bucket()
+    file = desk.file(bucket, "f")
+    desk.do(desk.staged(file, "mine", key="k1"))
+
+    with desk.catalog._database.read() as connection:
+        (size,) = connection.execute(
+            select(func.length(receipts.c.outcome)).where(receipts.c.key == "k1")
+        ).one()
+
+    assert size < 80
+
+
+def test_a_receipt_of_an_earlier_release_is_understood(desk: Desk) -> None:
+    bucket = desk.bucket()
+    first = desk.do(MakeFile(parent=bucket.id, name="a", key="k"))
+    with desk.catalog._write(desk.actor) as w:
+        w.connection.execute(update(receipts).values(outcome=msgspec.json.encode(first)))
+
+    assert desk.do(MakeFile(parent=bucket.id, name="a", key="k")) == first
+
+
+def test_receipts_are_forgotten_in_the_end(tmp_path: Path) -> None:
     with open_desk(tmp_path) as desk:
         bucket = desk.bucket()
         operation = MakeFile(parent=bucket.id, name="a", key="k")
         desk.apply(operation)
-        desk.clock.now_ns += 25 * 3600 * 10**9
+        desk.clock.now_ns += 91 * DAY_NS
         desk.catalog._swept = float("-inf")
         desk.unlink(bucket, "a")
 

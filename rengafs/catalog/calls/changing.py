@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 
-from rengafs.catalog import applying, membership, saving
+from rengafs.catalog import applying, membership, receipts, saving
 from rengafs.catalog.applying import Applied, Staged
 from rengafs.catalog.calls.transactions import Transactions
 from rengafs.catalog.values import Actor, Base
@@ -29,14 +29,14 @@ class Changes(Transactions):
         """
         with self._database.read() as connection:
             large = operation.payload > SMALL_BYTES
-            if large and (before := applying.find_receipt(connection, actor.user, operation.key)):
+            if large and (before := receipts.find(connection, actor.user, operation.key)):
                 return before
             try:
                 membership.permit_operation(connection, actor, operation)
                 return saving.find_base(connection, operation)
             except RengafsError:
                 # What was done once stays done, even if it is no longer allowed.
-                before = applying.find_receipt(connection, actor.user, operation.key)
+                before = receipts.find(connection, actor.user, operation.key)
                 if before is None:
                     raise
                 return before
@@ -47,7 +47,7 @@ class Changes(Transactions):
         Raises `NotFound`.
         """
         with self._database.read() as connection:
-            before = applying.find_receipt(connection, actor.user, operation.key)
+            before = receipts.find(connection, actor.user, operation.key)
             if before is not None:
                 return before
             return saving.find_first_base(connection, parent)
@@ -72,4 +72,4 @@ class Changes(Transactions):
     def _sweep_receipts(self, w: Writer) -> None:
         if time.monotonic() - self._swept > RECEIPT_SWEEP_SECONDS:
             self._swept = time.monotonic()
-            applying.drop_receipts(w.connection, w.now_ms)
+            receipts.drop_old(w.connection, w.now_ms)
