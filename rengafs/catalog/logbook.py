@@ -65,6 +65,7 @@ def _events(kept: list[int], wanted: ColumnElement[bool]) -> Any:
             changes.c.host,
             versions.c.size,
             versions.c.hidden,
+            versions.c.conflict,
         )
         .select_from(
             events.join(changes, changes.c.number == events.c.change).outerjoin(
@@ -118,6 +119,7 @@ def _entry(group: list[Row[Any]], paths: "_Paths") -> LogEntry | None:
         source=source,
         version=saved.version if saved else None,
         size=saved.size if saved else None,
+        conflict=bool(saved and saved.conflict),
         pruned=first.other if what == "pruned" else int(bool(saved and saved.hidden == PRUNED)),
         label=to_wire(first.name) if what in _WORDS else "",
     )

@@ -115,7 +115,7 @@ class Follower:
                     for what in self.consequences(event):
                         await self._kernel.forget(what)
                     if event.what == "saved":
-                        await self._volume.saver.conflicts.heard(event.node, event.version)
+                        self._volume.saver.conflicts.heard(event.node, event.version)
             for hearer in self._hearers:
                 for event in change.events:
                     hearer.heard(event)

@@ -213,6 +213,7 @@ async def _run(options: MountOptions, ready: Callable[[], None] | None) -> list[
                     nursery.start_soon(kernel.run)
                     nursery.start_soon(Trimmer(volume.inodes, kernel, options.most_inodes).run)
                     nursery.start_soon(follower.run)
+                    nursery.start_soon(saver.conflicts.run)
                     nursery.start_soon(holding.run)
                     if recent is not None:
                         nursery.start_soon(recent.run)

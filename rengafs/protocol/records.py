@@ -199,6 +199,8 @@ class LogEntry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     version: int | None = None
     size: int | None = None
     """Bytes that were saved."""
+    conflict: bool = False
+    """Of a save: it was begun on an older version than the one it replaced. Both are kept."""
     pruned: int = 0
     """Of a save: 1 if its bytes went, as the retention says; of a prune: versions that went."""
     label: str = ""

@@ -71,6 +71,7 @@ async def serve_volume(endpoint: Endpoint, scratch: Path, use: Callable[[Volume]
             options = VolumeOptions(Ownership(0, 0, 0))
             volume = Volume(remote, await remote.node(ROOT), contents, options, background)
             saver.serve(volume)
+            background.start_soon(saver.conflicts.run)
             background.start_soon(Follower(volume, remote, kernel, info.change).run)
             try:
                 await use(volume)

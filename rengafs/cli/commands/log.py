@@ -28,7 +28,8 @@ def command(
 ) -> None:
     """Show what happened to PATH, newest first; of a directory, to all in it.
 
-    PATH is below a mount, or BUCKET/PATH of a service; it may be deleted.
+    PATH is below a mount, or BUCKET/PATH of a service; it may be deleted. A save that was begun on
+    an older version than it replaced is marked as a conflict: both are among the versions.
 
     \b
       rengafs log ~/buckets/data/report.csv
@@ -72,4 +73,5 @@ def _described(entry: LogEntry) -> str:
     if entry.label:
         return f"{entry.path} @{entry.label}"
     path = f"{entry.source} -> {entry.path}" if entry.source else entry.path
-    return f"{path} (pruned)" if entry.pruned else path
+    marks = [word for word in ("conflict", "pruned") if getattr(entry, word)]
+    return f"{path} ({', '.join(marks)})" if marks else path
