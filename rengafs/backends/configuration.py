@@ -24,7 +24,7 @@ from rengafs.backends.base import Backend
 from rengafs.backends.definitions import Definition, Local, Swift
 from rengafs.backends.local.backend import open_local
 from rengafs.backends.wrapping import wrapped
-from rengafs.protocol.errors import SetupError
+from rengafs.protocol.errors import BadSetting, SetupError
 
 LOCAL = "local"
 
@@ -90,13 +90,13 @@ def load(path: Path | None) -> Configuration:
     try:
         found = msgspec.convert(tomllib.loads(path.read_text()), _File, dec_hook=_path)
     except OSError as error:
-        raise SetupError(f"the backends' file {path} can't be read: {error.strerror}") from None
+        raise BadSetting(f"the backends' file {path} can't be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
-        raise SetupError(f"the backends' file {path} is not right: {error}") from None
+        raise BadSetting(f"the backends' file {path} is not right: {error}") from None
     default = found.default or next(iter(found.backends), LOCAL)
     known = {LOCAL, *found.backends}
     if default not in known:
-        raise SetupError(
+        raise BadSetting(
             f"{path}: the default {default!r} is none of its backends ({', '.join(sorted(known))})"
         )
     for name, definition in found.backends.items():
@@ -106,11 +106,11 @@ def load(path: Path | None) -> Configuration:
 
 def _check(path: Path, name: str, definition: Definition) -> None:
     if not name or not name.isprintable() or "/" in name:
-        raise SetupError(f"{path}: {name!r} can't be the name of a backend")
+        raise BadSetting(f"{path}: {name!r} can't be the name of a backend")
     for option in SECRETS - PLAIN_SECRETS:
         value = getattr(definition, option, "")
         if value and not value.startswith(("env:", "file:")):
-            raise SetupError(
+            raise BadSetting(
                 f"{path}: {name}.{option} is a secret; write env:NAME or file:PATH instead"
             )
     if isinstance(definition, Swift):
@@ -121,9 +121,9 @@ def _check_swift(path: Path, name: str, definition: Swift) -> None:
     if definition.auth == "v3" and definition.credential_id:
         return
     if not (definition.user and definition.key):
-        raise SetupError(f"{path}: {name} needs user and key")
+        raise BadSetting(f"{path}: {name} needs user and key")
     if definition.auth == "v3" and not definition.project:
-        raise SetupError(f"{path}: {name} needs a project, or credential_id for Keystone")
+        raise BadSetting(f"{path}: {name} needs a project, or credential_id for Keystone")
 
 
 def resolver(name: str, environment: Mapping[str, str] = os.environ) -> Callable[[str], str]:

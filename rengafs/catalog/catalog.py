@@ -19,7 +19,7 @@ from rengafs.catalog.calls.users import Users
 from rengafs.catalog.calls.viewing import Views
 from rengafs.catalog.database import open_database
 from rengafs.catalog.droppings import DEFAULT
-from rengafs.catalog.migrating import migrate
+from rengafs.catalog.migrating import check_made, migrate
 from rengafs.catalog.values import Rules
 
 __all__ = ["Catalog", "Identity", "open_catalog"]
@@ -28,16 +28,21 @@ __all__ = ["Catalog", "Identity", "open_catalog"]
 def open_catalog(
     url: str,
     *,
+    make: bool = True,
     backends: tuple[str, ...] = ("local",),
     droppings: tuple[str, ...] = DEFAULT,
     clock_ns: Callable[[], int] = time.time_ns,
 ) -> "Catalog":
     """Open the catalog at *url*, made or updated to this version's schema.
 
+    :param make: else one that is not there is refused, and nothing is made.
+
     Raises `SetupError`.
     """
     database = open_database(url)
     try:
+        if not make:
+            check_made(database)
         migrate(database)
         return Catalog(database, Rules(backends, droppings), clock_ns)
     except BaseException:

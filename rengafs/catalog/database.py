@@ -17,6 +17,7 @@ from sqlalchemy.pool import QueuePool
 
 from rengafs.protocol.errors import (
     BadRequest,
+    BadSetting,
     Corrupt,
     NoSpace,
     RengafsError,
@@ -89,18 +90,22 @@ def open_database(url: str) -> Database:
     try:
         parsed = make_url(url)
     except ArgumentError:
-        raise SetupError(
+        raise BadSetting(
             f"the catalog {url!r} is not a URL; write sqlite:////PATH or postgresql://HOST/NAME"
         ) from None
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
+    try:
+        options = _options(parsed)
+    except ArgumentError:  # no such kind of database
+        raise _unfit(parsed) from None
     engine = create_engine(
         parsed,
         poolclass=QueuePool,
         pool_size=CONNECTIONS,
         max_overflow=0,
         pool_timeout=30,
-        **_options(parsed),
+        **options,
     )
     if engine.dialect.name == "sqlite":
         _tune_sqlite(engine)
@@ -113,12 +118,16 @@ def _options(url: URL) -> dict[str, Any]:
     if url.get_backend_name() == "sqlite":
         return {}
     if url.get_driver_name() != "psycopg":
-        raise SetupError(
-            f"the catalog can't be kept in {url.drivername!r}; "
-            "write sqlite:////PATH or postgresql://HOST/NAME"
-        )
+        raise _unfit(url)
     # A writer must see what was committed while it waited for the head row.
     return {"isolation_level": "READ COMMITTED", "connect_args": dict(_CONNECT)}
+
+
+def _unfit(url: URL) -> BadSetting:
+    return BadSetting(
+        f"the catalog can't be kept in {url.drivername!r}; "
+        "write sqlite:////PATH or postgresql://HOST/NAME"
+    )
 
 
 def connect_options(database: Database) -> dict[str, Any]:

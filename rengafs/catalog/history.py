@@ -130,7 +130,7 @@ def past_name(
             if names.from_wire(past.name) == shown:
                 return past
     raise NotFound(
-        f"nothing in the directory {directory} was ever called {names.to_wire(shown)!r}",
+        f"nothing there was ever called {names.to_wire(shown)!r}; rengafs ls shows what there is",
         parent=directory,
     )
 
@@ -232,7 +232,7 @@ def _meant(connection: Connection, directory: int, shown: bytes) -> _Meant:
         if names.show(raw, number or 0, elder=elder, top=top) == shown:
             return _Meant(raw, only=number)
     raise NotFound(
-        f"nothing in the directory {directory} was ever called {names.to_wire(shown)!r}",
+        f"nothing there was ever called {names.to_wire(shown)!r}; rengafs ls shows what there is",
         parent=directory,
     )
 

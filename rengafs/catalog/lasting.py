@@ -118,7 +118,9 @@ def _step(connection: Connection, parent: int, part: str, user: int | None) -> L
 
 
 def _never(part: str, parent: int) -> NotFound:
-    return NotFound(f"nothing was ever called {part!r} in the directory {parent}", parent=parent)
+    return NotFound(
+        f"nothing there was ever called {part!r}; rengafs ls shows what there is", parent=parent
+    )
 
 
 def may_see(connection: Connection, user: int, number: int) -> bool:

@@ -8,13 +8,13 @@ from typing import Literal, cast
 from sqlalchemy import Connection, Select, bindparam, delete, insert, select
 
 from rengafs.catalog.nodes import no_node
-from rengafs.catalog.places import at_raw_name, find
+from rengafs.catalog.places import at_raw_name, find, missing
 from rengafs.catalog.prepared import Prepared
 from rengafs.catalog.schema import edges, members, nodes, users, versions
 from rengafs.catalog.values import ROLES, Actor, Member, Role
 from rengafs.catalog.writer import Writer
 from rengafs.protocol.errors import Forbidden, NotFound
-from rengafs.protocol.names import from_wire, to_wire
+from rengafs.protocol.names import from_wire
 from rengafs.protocol.operations import Clone, Commit, MakeBucket, Operation, Restore, SetRetention
 from rengafs.protocol.records import ROOT
 
@@ -55,7 +55,7 @@ def permit_name(
     place = find(connection, ROOT, shown, at)
     bucket = _last_of_name(connection, shown, user) if place is None else place.node.id
     if bucket is None or not _rank(connection, user, bucket):
-        raise NotFound(f"there is no {to_wire(shown)!r} in the directory {ROOT}", parent=ROOT)
+        raise missing(ROOT, shown)
     permit(connection, user, bucket, role)
 
 

@@ -11,15 +11,28 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert, inspect, select
 
 from rengafs.catalog.database import Database
 from rengafs.catalog.schema import about, head, nodes, states
-from rengafs.protocol.errors import SetupError
+from rengafs.protocol.errors import BadSetting, SetupError
 from rengafs.protocol.records import FIRST_ID, ROOT, Kind
 
 LOCK = 0x72656E6761667331
 """PostgreSQL's advisory lock of a migration; SQLite's write lock needs no number."""
+
+
+def check_made(database: Database) -> None:
+    """Raise `BadSetting` where no catalog was ever made; make nothing."""
+    url = database.engine.url
+    if not database.is_sqlite or Path(url.database or "").exists():  # SQLite would make the file
+        with database.read() as connection:
+            if inspect(connection).has_table(about.name):
+                return
+    raise BadSetting(
+        f"there is no catalog of rengafs in {url.render_as_string()}; name a service's data or "
+        "catalog with --data or --catalog (rengafs serve makes one)"
+    )
 
 
 def migrate(database: Database) -> None:

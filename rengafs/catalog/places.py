@@ -91,10 +91,17 @@ def get(connection: Connection, parent: int, shown: bytes, at: int | None = None
     place = find(connection, parent, shown, at)
     if place is None:
         find_directory(connection, parent)
-        raise NotFound(
-            f"there is no {names.to_wire(shown)!r} in the directory {parent}", parent=parent
-        )
+        raise missing(parent, shown)
     return place
+
+
+def missing(parent: int, shown: bytes) -> NotFound:
+    """Return the error for a name at which nothing is."""
+    where = "among the buckets" if parent == ROOT else "there"
+    return NotFound(
+        f"there is no {names.to_wire(shown)!r} {where}; rengafs ls shows what there is",
+        parent=parent,
+    )
 
 
 def at_raw_name(

@@ -45,7 +45,7 @@ class Meant:
 def meant(text: str | None, environment: Mapping[str, str], settings: Settings) -> Meant:
     """Return the service that is meant: by *text*, else the environment, else the settings.
 
-    Raises `SetupError` for a name that is not known.
+    Raises `SetupError` for a name that is not known, and for what is no address.
     """
     said = (
         (text, "--endpoint"),
@@ -54,7 +54,10 @@ def meant(text: str | None, environment: Mapping[str, str], settings: Settings) 
     )
     for value, origin in said:
         if value:
-            address = None if value == EMBEDDED else _absolute(settings.address(value))
+            if value == EMBEDDED:
+                return Meant(None, origin)
+            address = _absolute(settings.address(value))
+            Endpoint(address).base_url()  # refuses what is none
             return Meant(address, origin)
     return Meant(None, "nothing says otherwise")
 
@@ -111,6 +114,12 @@ def service_of(
         with embedded(paths, paths.data) as endpoint:
             yield endpoint
         return
+    if token_file is not None and not token_file.exists():
+        raise refuse(
+            Exit.USAGE,
+            f"can't read the token file {token_file} (No such file or directory); name another "
+            "with --token-file, or say rengafs login",
+        )
     found = token_for(address, token_file, environment, settings)
     if found is None:
         raise refuse(

@@ -150,10 +150,10 @@ def _ask(endpoint: Endpoint) -> None:
 
 def _make_token(data: Path, file: Path) -> str:
     # Imported here: the catalog takes a good part of a second, and this happens once.
-    from rengafs.service.run import ServeOptions
+    from rengafs.cli.servicedata import serve_options
     from rengafs.service.tokens import create_token
 
-    token = create_token(ServeOptions(listen="", data=data), TOKEN_NAME, everywhere=True)
+    token = create_token(serve_options(data, ""), TOKEN_NAME, everywhere=True)
     made = file.with_suffix(f".{os.getpid()}")
     descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with open(descriptor, "w") as output:

@@ -41,6 +41,7 @@ class Exit(IntEnum):
 _BY_ERROR: dict[type[BaseException], Exit] = {
     errors.RengafsError: Exit.FAILED,
     errors.BadRequest: Exit.USAGE,
+    errors.BadSetting: Exit.USAGE,
     errors.NotAuthenticated: Exit.REFUSED,
     errors.Forbidden: Exit.REFUSED,
     errors.Unavailable: Exit.UNREACHABLE,

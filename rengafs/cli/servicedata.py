@@ -40,20 +40,29 @@ def data_options(command: F) -> F:
         metavar="DIR",
         help="The service's data. [default: $XDG_DATA_HOME/rengafs]",
     )(command)
-    return click.option("--catalog", metavar="URL", default="", help="As of rengafs serve.")(
-        command
-    )
+    return click.option(
+        "--catalog",
+        metavar="URL",
+        default="",
+        help="A catalog elsewhere than in DIR. [default: that of the service]",
+    )(command)
 
 
 def serve_options(data: Path | None, catalog: str) -> "ServeOptions":
-    """Return what the service of these data is started with."""
+    """Return what the service of these data is started with.
+
+    What is not said here, by an option or the environment, is as the service was told.
+    Raises `SetupError`.
+    """
+    from rengafs.service.place import recall
     from rengafs.service.run import ServeOptions
 
-    # Every command on a service's data means the same backends: by the environment, then.
-    named = os.environ.get(BACKENDS, "")
+    data = (data or find_paths().data).absolute()
+    told = recall(data)
+    named = os.environ.get(BACKENDS, "") or told.backends
     return ServeOptions(
         listen="",
-        data=(data or find_paths().data).absolute(),
-        catalog=catalog,
+        data=data,
+        catalog=catalog or told.catalog,
         backends=Path(named).absolute() if named else None,
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from rengafs.protocol.errors import SetupError, UnexpectedAnswer, Unreachable
+from rengafs.protocol.errors import BadSetting, SetupError, UnexpectedAnswer, Unreachable
 from rengafs.protocol.messages import Reply
 
 CONNECT_SECONDS = 5.0
@@ -47,13 +47,13 @@ class Endpoint:
         except (httpx.InvalidURL, ValueError):
             url = httpx.URL()
         if url.scheme not in ("http", "https") or not url.host:
-            raise SetupError(
+            raise BadSetting(
                 f"the endpoint {self.address!r} is not an address; write https://HOST, "
                 "http://HOST:PORT or unix:PATH"
             )
         if url.userinfo:
             # It would take the place of the token, and stand in every error message.
-            raise SetupError("the endpoint holds a user name or password; give a token instead")
+            raise BadSetting("the endpoint holds a user name or password; give a token instead")
         return self.address.rstrip("/")
 
     @property

@@ -42,6 +42,7 @@ table to forget. The message says what is wrong and, where there is one, the rem
     ├── UnexpectedAnswer          502  EIO           not the protocol: is it a rengafs service?
     ├── InvalidFileOperation      400  EBADF         reading a handle opened for writing, …
     └── SetupError                400  EINVAL        what a person asked for can't start; exits
+        └── BadSetting            400  EINVAL        by a value that can't be
 """
 
 import errno as _errno
@@ -286,6 +287,12 @@ class SetupError(RengafsError):
     """What a person asked for cannot start: an option, a path, a port, a device."""
 
     code, status, errno = "setup", 400, _errno.EINVAL
+
+
+class BadSetting(SetupError):
+    """A value of an option or of a configuration that can't be: it is to be written otherwise."""
+
+    code = "bad_setting"
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):

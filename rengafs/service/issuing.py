@@ -22,7 +22,13 @@ import httpx
 import jwt
 import msgspec
 
-from rengafs.protocol.errors import NotAuthenticated, SetupError, TokenExpired, Unavailable
+from rengafs.protocol.errors import (
+    BadSetting,
+    NotAuthenticated,
+    SetupError,
+    TokenExpired,
+    Unavailable,
+)
 
 ALGORITHMS = frozenset(
     {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
@@ -79,7 +85,7 @@ class _KeySet(msgspec.Struct):
 def check_trust(trust: Trust, *, insecure: bool) -> None:
     """Raise `SetupError` for an issuer that can't be trusted, or not be asked."""
     if not trust.audience:
-        raise SetupError(
+        raise BadSetting(
             "tokens of every service of the issuer would be taken; name this one with "
             "--oidc-audience"
         )
@@ -241,7 +247,7 @@ def _refuse_clear_text(address: str, *, insecure: bool) -> None:
     except httpx.InvalidURL:
         url = httpx.URL()
     if url.scheme not in ("http", "https") or not url.host:
-        raise SetupError(f"the issuer {address!r} is not an address; write https://HOST/…")
+        raise BadSetting(f"the issuer {address!r} is not an address; write https://HOST/…")
     if url.scheme == "https" or insecure:
         return
     try:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from rengafs.protocol.errors import SetupError
+from rengafs.protocol.errors import BadSetting, SetupError
 
 SYSTEMD = "systemd"
 FIRST_INHERITED = 3
@@ -69,7 +69,7 @@ def parse_host(listen: str) -> tuple[str, int]:
     """Return host and port of ``HOST:PORT``. Raises `SetupError`."""
     host, colon, port = listen.rpartition(":")
     if not colon or not host or not port.isdecimal() or int(port) > 65535:
-        raise SetupError(f"{listen!r} is not an address to listen on; write HOST:PORT or unix:PATH")
+        raise BadSetting(f"{listen!r} is not an address to listen on; write HOST:PORT or unix:PATH")
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
@@ -80,7 +80,7 @@ def _port(host: str, port: int, *, insecure: bool) -> Iterator[socket.socket]:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except socket.gaierror as error:
-        raise SetupError(f"there is no host {host!r} here ({error.strerror})") from None
+        raise BadSetting(f"there is no host {host!r} here ({error.strerror})") from None
     _refuse_open(host, str(address[0]), insecure)
     sock = socket.socket(family, kind, proto)
     try:
@@ -93,7 +93,7 @@ def _port(host: str, port: int, *, insecure: bool) -> Iterator[socket.socket]:
 
 def _refuse_open(host: str, address: str, insecure: bool) -> None:
     if not ipaddress.ip_address(address.partition("%")[0]).is_loopback and not insecure:
-        raise SetupError(
+        raise BadSetting(
             f"{host} can be reached from other machines, and tokens would travel in clear text; "
             "put a TLS proxy before 127.0.0.1, or say --insecure"
         )

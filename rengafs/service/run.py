@@ -34,7 +34,7 @@ from rengafs.service.leaving import leave_after_users
 from rengafs.service.listening import listening
 from rengafs.service.parking import Parking
 from rengafs.service.parts import Parts
-from rengafs.service.place import BACKENDS, open_place
+from rengafs.service.place import BACKENDS, Elsewhere, find_place, make_place, remember
 from rengafs.service.trickles import TrickleProtocol
 from rengafs.service.workers import Workers
 
@@ -115,7 +115,7 @@ def serve(
 
 def _open_once(options: ServeOptions) -> None:
     """Find out what keeps all workers from starting, and update the catalog's schema."""
-    catalog = open_service_catalog(options)
+    catalog = _make_service_catalog(options)
     try:
         open_backends(options, catalog)
     finally:
@@ -135,7 +135,7 @@ def _work(
 
 
 def _serve_on(sock: socket.socket, options: ServeOptions, started: Callable[[], None]) -> None:
-    catalog = open_service_catalog(options)
+    catalog = _make_service_catalog(options)
     try:
         issuer = None
         if options.trust is not None:
@@ -167,11 +167,30 @@ def _serve_on(sock: socket.socket, options: ServeOptions, started: Callable[[], 
 
 
 def open_service_catalog(options: ServeOptions) -> Catalog:
+    """Open the catalog of a service that has been started once. Raises `SetupError`.
+
+    Nothing is made: what is mistyped is not to look like an empty service.
+    """
+    return _open(options, find_place(options.data.absolute()), make=False)
+
+
+def _make_service_catalog(options: ServeOptions) -> Catalog:
     """Open the catalog that *options* mean, made if need be. Raises `SetupError`."""
-    data = open_place(options.data.absolute())
+    data = make_place(options.data.absolute())
+    catalog = _open(options, data, make=True)
+    try:
+        backends = "" if options.backends is None else str(options.backends.absolute())
+        remember(data, Elsewhere(catalog=options.catalog, backends=backends))
+    except BaseException:
+        catalog.close()
+        raise
+    return catalog
+
+
+def _open(options: ServeOptions, data: Path, *, make: bool) -> Catalog:
     url = options.catalog or sqlite_url(data / "catalog.sqlite")
     names = _configured(options).names
-    return open_catalog(url, backends=names, droppings=options.droppings)
+    return open_catalog(url, make=make, backends=names, droppings=options.droppings)
 
 
 def open_backends(

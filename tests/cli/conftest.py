@@ -173,13 +173,13 @@ def refused() -> Callable[["subprocess.CompletedProcess[str]"], str]:
 def served(home: Home) -> Iterator[tuple[str, str]]:
     """A service of its own in *home*, and a token for it."""
     data = home.root / "served"
-    created = home.run("token", "create", "ann", "--data", data)
-    assert created.returncode == 0, created.stderr
     process = home.start("serve", "--listen", "127.0.0.1:0", "--data", data)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
         assert line.startswith("rengafs: serving at http://"), process.communicate()
+        created = home.run("token", "create", "ann", "--data", data)
+        assert created.returncode == 0, created.stderr
         yield line.split()[-1], created.stdout.strip()
     finally:
         process.terminate()

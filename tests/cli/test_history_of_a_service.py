@@ -126,13 +126,11 @@ def web(body: bytes) -> Iterator[str]:
 
 def test_import_puts_a_url_into_a_path_of_a_service(home):
     data = home.root / "served"
-    token = home.run("token", "create", "ann", "--data", data).stdout.strip()
     process = home.start("serve", "--listen", "127.0.0.1:0", "--data", data, "--import-private")
     try:
-        remote = {
-            "RENGA_ENDPOINT": process.stdout.readline().split()[-1],
-            "RENGA_ACCESS_TOKEN": token,
-        }
+        address = process.stdout.readline().split()[-1]
+        token = home.run("token", "create", "ann", "--data", data).stdout.strip()
+        remote = {"RENGA_ENDPOINT": address, "RENGA_ACCESS_TOKEN": token}
         with Client(remote["RENGA_ENDPOINT"], token) as client:
             client.buckets.create(name="data")
         with web(b"1,2,3\n") as url:

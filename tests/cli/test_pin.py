@@ -20,7 +20,6 @@ class Far:
         self.home = home
         self.data = home.root / "served"
         self.token = home.root / "token"
-        self.token.write_text(good(home, "token", "create", "ann", "--data", self.data).strip())
         self.address = ""
         self.process = None
 
@@ -31,6 +30,9 @@ class Far:
         line = self.process.stdout.readline()
         assert line.startswith("rengafs: serving at http://"), self.process.communicate()
         self.address = line.split()[-1]
+        if not self.token.exists():
+            made = good(self.home, "token", "create", "ann", "--data", self.data)
+            self.token.write_text(made.strip())
 
     def end(self) -> None:
         if self.process is not None:

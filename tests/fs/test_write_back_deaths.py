@@ -208,10 +208,8 @@ class Served:
     def __init__(self, home):
         self.home = home
         self.listen, self.data = home.path / "run" / "s.sock", home.path / "served"
-        created = home.run("token", "create", "me", "--data", str(self.data)).stdout
-        (home.path / "token").write_text(created.split()[-1])
-        self.options = ["--endpoint", f"unix:{self.listen}", "--token-file"]
-        self.options.append(str(home.path / "token"))
+        self.token = home.path / "token"
+        self.options = ["--endpoint", f"unix:{self.listen}", "--token-file", str(self.token)]
         self.process = None
 
     def start(self):
@@ -223,6 +221,9 @@ class Served:
             text=True,
         )
         assert self.process.stdout.readline()
+        if not self.token.exists():
+            created = self.home.run("token", "create", "me", "--data", str(self.data)).stdout
+            self.token.write_text(created.split()[-1])
         self.process.stdout.close()
 
     def kill(self):

@@ -103,6 +103,8 @@ def test_blobs_of_another_catalog_are_refused(short: Path) -> None:
 
 def test_tokens_are_listed_and_revoked_without_a_service(tmp_path: Path) -> None:
     options = ServeOptions("", tmp_path / "data")
+    with running_service(options.data, token="none yet") as service:
+        service.stop()
     token = create_token(options, "ada", read_only=True)
 
     (listing,) = list_tokens(options)

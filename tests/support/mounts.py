@@ -81,10 +81,6 @@ class Home:
         """Run a service for several users, with a token for each."""
         data, socket = self.path / "served", self.path / "run" / "s.sock"
         served = Served(data, f"unix:{socket}", {})
-        for user in users:
-            said = self.run("token", "create", user, "--data", str(data)).stdout
-            served.tokens[user] = self.path / f"{user}.token"
-            served.tokens[user].write_text(said.split()[-1])
         command = [*COMMAND, "serve", "--listen", served.endpoint, "--data", str(data)]
         with subprocess.Popen(
             command, env=self.environment, stdout=subprocess.PIPE, text=True
@@ -92,6 +88,10 @@ class Home:
             try:
                 assert service.stdout is not None
                 assert service.stdout.readline()
+                for user in users:
+                    said = self.run("token", "create", user, "--data", str(data)).stdout
+                    served.tokens[user] = self.path / f"{user}.token"
+                    served.tokens[user].write_text(said.split()[-1])
                 yield served
             finally:
                 service.kill()

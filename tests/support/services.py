@@ -95,13 +95,13 @@ def running_service(
     own = Path(tempfile.mkdtemp(prefix="rengafs-test-"))
     data = data or own / "data"
     log = own / "log"
-    token = token or create_token(ServeOptions("", data, catalog), "tester")
     process = start(listen or f"unix:{own / 'socket'}", data, log, users_lock, catalog, **more)
     try:
         assert process.stdout is not None
         address = process.stdout.readline().decode().strip()
         if not address or address.startswith("SetupError"):
             raise AssertionError(f"the service did not start: {address}\n{log.read_text()}")
+        token = token or create_token(ServeOptions("", data, catalog), "tester")
         yield RunningService(address, token, data, log, process, catalog)
     finally:
         _end(process)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import platformdirs
 
-from rengafs.protocol.errors import SetupError
+from rengafs.protocol.errors import BadSetting, SetupError
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
@@ -63,7 +63,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             return known.url
         if _NAME.fullmatch(text) and "." not in text and text != "localhost":
             names = ", ".join(sorted(self.endpoints)) or "none"
-            raise SetupError(
+            raise BadSetting(
                 f"no endpoint {text!r} is configured (there is: {names}); write an address like "
                 f"https://HOST, or add one with: rengafs login URL --name {text}"
             )
@@ -96,7 +96,7 @@ def read_settings(file: Path) -> Settings:
     except OSError as error:
         raise SetupError(f"can't read the configuration {file} ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SetupError(f"the configuration {file} is not TOML: {error}") from None
+        raise BadSetting(f"the configuration {file} is not TOML: {error}") from None
     commands = {name: value for name, value in data.items() if name not in _TOP}
     try:
         settings = msgspec.convert(
@@ -108,9 +108,9 @@ def read_settings(file: Path) -> Settings:
             Settings,
         )
     except msgspec.ValidationError as error:
-        raise SetupError(f"the configuration {file} is wrong: {_told(error)}") from None
+        raise BadSetting(f"the configuration {file} is wrong: {_told(error)}") from None
     if EMBEDDED in settings.endpoints:
-        raise SetupError(f"{file}: the name {EMBEDDED} is taken by the service of this machine")
+        raise BadSetting(f"{file}: the name {EMBEDDED} is taken by the service of this machine")
     return settings
 
 
@@ -125,7 +125,7 @@ def add_endpoint(file: Path, name: str, url: str, *, default: bool) -> None:
     from tomlkit.exceptions import TOMLKitError
 
     if not _NAME.fullmatch(name) or name == EMBEDDED:
-        raise SetupError(f"{name!r} can't name an endpoint; take letters, digits, '-' and '_'")
+        raise BadSetting(f"{name!r} can't name an endpoint; take letters, digits, '-' and '_'")
     try:
         text = file.read_text(encoding="utf-8") if file.exists() else ""
         document = tomlkit.parse(text)
@@ -138,7 +138,7 @@ def add_endpoint(file: Path, name: str, url: str, *, default: bool) -> None:
         written.write_text(tomlkit.dumps(document), encoding="utf-8")
         written.replace(file)
     except TOMLKitError as error:
-        raise SetupError(f"the configuration {file} is not TOML: {error}") from None
+        raise BadSetting(f"the configuration {file} is not TOML: {error}") from None
     except OSError as error:
         raise SetupError(f"can't write the configuration {file} ({error.strerror})") from None
 

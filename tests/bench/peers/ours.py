@@ -43,11 +43,6 @@ class Service:
             f'key = "env:BENCH_SWIFT_KEY"\ncontainer = "rengafs-{uuid.uuid4().hex[:8]}"\n'
             'tempurl_key = "env:BENCH_TEMPURL_KEY"\n'
         )
-        token = [*COMMAND, "token", "create", "bench", "--everywhere", "--data", str(self.data)]
-        done = subprocess.run(
-            token, env=self._environment, check=True, capture_output=True, text=True
-        )
-        self.token = done.stdout.strip()
         serve = [*COMMAND, "serve", "--listen", "127.0.0.1:0", "--data", str(self.data)]
         serve += ["--backends", str(backends), *(["--presigned"] if self._presigned else [])]
         with self.log.open("ab") as errors:
@@ -64,6 +59,11 @@ class Service:
             self.__exit__()
             raise Failed(f"rengafs serve: {line}{self.log.read_text()[-1000:]}")
         self.address = line.rpartition(" ")[2].strip()
+        token = [*COMMAND, "token", "create", "bench", "--everywhere", "--data", str(self.data)]
+        done = subprocess.run(
+            token, env=self._environment, check=True, capture_output=True, text=True
+        )
+        self.token = done.stdout.strip()
         return self
 
     def __exit__(self, *_: object) -> None:
