@@ -45,6 +45,7 @@ class Commands(click.Group):
 
 @click.group(
     cls=Commands,
+    invoke_without_command=True,
     context_settings={"help_option_names": SHORT_NAMES, "auto_envvar_prefix": "RENGAFS"},
 )
 @click.version_option(__version__, prog_name="rengafs", message="%(prog)s %(version)s")
@@ -60,11 +61,14 @@ def rengafs(ctx: click.Context, log_file: Path | None, ready_fd: int | None) -> 
       ls ~/buckets/data/.versions/report.csv       every save of a file
       rengafs umount ~/buckets
     """
+    if ctx.invoked_subcommand is None:
+        output.line(ctx.get_help())
+        return
     session = ctx.ensure_object(Session)
     logs.set_up(log_file, debug=session.debug)
     session.notifier = Notifier(ready_fd, leave=True)
     session.in_background = log_file is not None
-    if ctx.invoked_subcommand not in (None, "doctor"):  # who tells what is wrong with it
+    if ctx.invoked_subcommand != "doctor":  # who tells what is wrong with it
         ctx.default_map = configured_defaults(ctx, ctx.invoked_subcommand)
 
 
@@ -88,6 +92,8 @@ def explain(error: BaseException) -> tuple[str, int]:
     match error:
         case RengafsError():
             text = error.message
+        case click.exceptions.NoArgsIsHelpError() if isinstance(error.ctx, click.Context):
+            return _which(error.ctx), Exit.USAGE
         case click.UsageError():
             command = error.ctx.command_path if error.ctx else "rengafs"
             return f"{_sentence(error.format_message())}; see: {command} --help", Exit.USAGE
@@ -104,6 +110,13 @@ def explain(error: BaseException) -> tuple[str, int]:
                 "please report it with what --debug shows"
             )
     return " ".join(text.split()), exit_code(error)
+
+
+def _which(ctx: click.Context) -> str:
+    """Say what a group of commands wants."""
+    assert isinstance(ctx.command, click.Group)
+    names = ", ".join(ctx.command.list_commands(ctx))
+    return f"say what: {ctx.command_path} with one of {names}; see: {ctx.command_path} --help"
 
 
 def _innermost(error: BaseException) -> BaseException:

@@ -97,7 +97,7 @@ def status(cache_dir: Path | None, as_json: bool) -> None:
     \b
       rengafs cache status
     """
-    found = _status(cache_dir or find_paths().cache)
+    found = _status(_directory(cache_dir))
     if as_json:
         output.as_json(found)
         return
@@ -128,7 +128,7 @@ def clear(cache_dir: Path | None, as_json: bool) -> None:
     \b
       rengafs cache clear
     """
-    directory = cache_dir or find_paths().cache
+    directory = _directory(cache_dir)
     before = _status(directory)
     for files in BlockFiles.found(directory)[:1]:
         files.clear()  # that of all catalogs
@@ -154,7 +154,7 @@ def verify(cache_dir: Path | None, as_json: bool) -> None:
     \b
       rengafs cache verify
     """
-    directory = cache_dir or find_paths().cache
+    directory = _directory(cache_dir)
     sound = 0
     damaged = []
     for files in BlockFiles.found(directory):
@@ -174,6 +174,13 @@ def verify(cache_dir: Path | None, as_json: bool) -> None:
             Exit.FAILED,
             f"{len(damaged)} blocks were damaged; they are fetched anew, but look after the disk",
         )
+
+
+def _directory(given: Path | None) -> Path:
+    """Return the cache that is meant. Raises `SetupError` for one that is named, and not there."""
+    if given is not None and not given.is_dir():
+        raise refuse(Exit.USAGE, f"{given} is no directory; name a cache with --cache-dir")
+    return given or find_paths().cache
 
 
 def _status(directory: Path) -> CacheStatus:

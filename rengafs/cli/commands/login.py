@@ -42,6 +42,7 @@ def command(endpoint: str, name: str | None, default: bool, with_token: bool) ->
     """
     settings = current_settings()
     address = settings.address(endpoint)
+    Endpoint(address).base_url()  # refuses what is no address, before a token is asked for
     store = find_store(settings.file)
     secret = _secret(address, with_token=with_token or not sys.stdin.isatty())
     user = probe(Endpoint(address, secret.token, patience_seconds=PROBE_SECONDS)).user

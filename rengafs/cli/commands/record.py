@@ -64,6 +64,8 @@ def command(lock: Path, mountpoint: Path | None, words: tuple[str, ...], as_json
       rengafs record --output paper.lock -- make figures
       rengafs mount --lock paper.lock ~/inputs
     """
+    if words[0].startswith("-"):
+        raise click.NoSuchOption(words[0])
     paths = find_paths()
     place = _mount(paths, mountpoint)
     with asking([str(place)], None, None) as (service, _):
