@@ -1,20 +1,22 @@
 """Whatever dies: what was acknowledged is there, byte-true, in order, once; and nothing else.
 
-`make test-full` kills at 500 moments, and lets the service be away for ten minutes.
+`make test-faults` kills mount and service at 500 moments each, with and without --write-back.
 """
 
+import itertools
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from support.mounts import is_mounted
 from support.scale import scaled
+from support.workload import actions
 from support.writing import (
     SECONDS,
     Away,
@@ -29,12 +31,12 @@ from support.writing import (
 
 # The mount, with a death at the N-th time that it comes to a step.
 PROGRAM = """
-import os, signal, sys
-import trio
+import inspect, os, signal, sys
 from rengafs.fs.remote import Remote
 from rengafs.fs.writes.writeback.journal import Journal
 from rengafs.fs.writes.writeback.outbox import Outbox
 from rengafs.fs.writes.drafts import Draft
+from rengafs.fs.writes.writeback import replaying
 step, left = os.environ["DIES_AT"], [int(os.environ["DIES_AFTER"])]
 
 def die():
@@ -44,7 +46,7 @@ def die():
 
 def around(kind, name, before=None, after=None):
     plain = getattr(kind, name)
-    if name in ("apply", "commit", "seal", "append"):
+    if inspect.iscoroutinefunction(plain):
         async def wrapped(*args, **kwargs):
             if step == before: die()
             result = await plain(*args, **kwargs)
@@ -64,6 +66,10 @@ around(Outbox, "add", None, "queued")
 around(Remote, "apply", "before sending", "sent")
 around(Remote, "commit", "before streaming", "streamed")
 around(Outbox, "answered", "before taking in", "taken in")
+around(Draft, "snapshot", "before the snapshot", "snapshot taken")
+around(Draft, "committed", "before going on", "gone on")
+around(Remote, "apply_ahead", "before sending ahead", "sent ahead")
+around(replaying, "_send_draft", "before saving a draft", "draft saved")
 plain_write = os.fdatasync
 def fdatasync(file):
     if step == "before syncing": die()
@@ -74,7 +80,7 @@ from rengafs.cli.main import main
 main()
 """
 
-STEPS = [
+WRITE_BACK_STEPS = [
     "before sealing",
     "sealed",
     "before the journal",
@@ -89,6 +95,24 @@ STEPS = [
     "before taking in",
     "taken in",
 ]
+PLAIN_STEPS = [
+    "before the snapshot",
+    "snapshot taken",
+    "before streaming",
+    "streamed",
+    "before going on",
+    "gone on",
+    "before sending ahead",
+    "sent ahead",
+]
+STEPS = [("--write-back", step) for step in WRITE_BACK_STEPS] + [("", step) for step in PLAIN_STEPS]
+REPLAY_STEPS = ["before sending", "sent", "before streaming", "before taking in", "taken in"]
+SAVES_LONG = next(
+    seed
+    for seed in itertools.count()
+    if any(action.name == "long" for action in itertools.islice(actions(seed), 10))
+)
+"""A seed with which a long file is written early."""
 
 
 def place(home):
@@ -101,45 +125,79 @@ def detach(path):
     subprocess.run(["fusermount3", "-uzq", path], check=False)
 
 
+@contextmanager
+def dying(home, step, times, log, *options):
+    """Give a mount that dies when it comes to a step for so many times, and its process."""
+    work = place(home).with_name("dying")
+    work.mkdir(exist_ok=True)
+    command = [sys.executable, "-c", PROGRAM, "mount", "--foreground", *options, str(work)]
+    dies = {"DIES_AT": step, "DIES_AFTER": str(times)}
+    with log.open("wb") as output:
+        mounting = subprocess.Popen(
+            command, env={**home.environment, **dies}, stdout=output, stderr=output
+        )
+    try:
+        yield work, mounting
+    finally:
+        mounting.kill()
+        mounting.wait()
+        detach(work)
+
+
 @pytest.mark.timeout(scaled(300, 3600))
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(("option", "step"), STEPS, ids=lambda word: word.strip("-") or "plain")
 def test_a_mount_that_dies_at_a_step_of_a_save_loses_nothing_acknowledged(
-    shared_home, step, tmp_path
+    shared_home, option, step, tmp_path
 ):
     home = shared_home
     with home.mounted() as path:  # the service stays for all of it
         for number in range(scaled(1, 5)):
-            name = f"{STEPS.index(step)}-{number}"
+            name = f"{STEPS.index((option, step))}-{number}"
             (path / name).mkdir()
-            work = place(home).with_name("dying")
-            work.mkdir(exist_ok=True)
-            dies = {"DIES_AT": step, "DIES_AFTER": str(1 + 3 * number)}
-            command = [sys.executable, "-c", PROGRAM, "mount", "--write-back", "--foreground"]
-            log = tmp_path / f"{name}.log"
-            with log.open("wb") as output:
-                mounting = subprocess.Popen(
-                    [*command, str(work)],
-                    env={**home.environment, **dies},
-                    stdout=output,
-                    stderr=output,
-                )
-            try:
+            times = 1 if "ahead" in step else 1 + 3 * number
+            seed = SAVES_LONG if "ahead" in step else number
+            with dying(home, step, times, tmp_path / f"{name}.log", *option.split()) as (work, one):
                 eventually(
-                    lambda w=work, n=name, m=mounting: (
+                    lambda w=work, n=name, m=one: (
                         m.poll() is not None or (is_mounted(w) and is_there(w / n))
                     )
                 )
-                writing = Writing(work / name, tmp_path / name, number)
+                writing = Writing(work / name, tmp_path / name, seed)
                 try:
-                    mounting.wait(SECONDS)
+                    one.wait(SECONDS)
                 finally:
                     writing.end()
-            finally:
-                mounting.kill()
-                mounting.wait()
-                detach(work)
             with home.mounted("after") as after:
                 check_all_is_there(after / name, *writing.acknowledged())
+    assert not list((home.path / ".local" / "state").rglob("journal-*"))
+
+
+@pytest.mark.timeout(scaled(300, 3600))
+@pytest.mark.parametrize("step", REPLAY_STEPS)
+def test_a_mount_that_dies_while_it_sends_what_another_left_loses_and_doubles_nothing(
+    shared_home, step, tmp_path
+):
+    home = shared_home
+    with home.mounted():  # the service stays for all of it
+        name = f"replay-{REPLAY_STEPS.index(step)}"
+        first = place(home).with_name("first")
+        first.mkdir(exist_ok=True)
+        home.run("mount", "--write-back", str(first))
+        bodies = {"small": b"x" * 1000, "middle": b"y" * (1 << 20), "large": b"z" * (3 << 20)}
+        (first / name).mkdir()
+        (first / name / "small").write_bytes(b"before")
+        sync(first)
+        with Away(home):
+            for file, body in bodies.items():
+                (first / name / file).write_bytes(body)
+            kill(process_of(home, b"mount", first))
+        detach(first)
+        with dying(home, step, 1, tmp_path / f"{name}.log") as (_, one):
+            assert one.wait(SECONDS) == -signal.SIGKILL, "it did not come to the step"
+        with home.mounted("after") as after:
+            found = {path.name: saves(path) for path in (after / name).iterdir()}
+            expected = {file: [body] for file, body in bodies.items()}
+            assert found == {**expected, "small": [b"before", bodies["small"]]}
     assert not list((home.path / ".local" / "state").rglob("journal-*"))
 
 
@@ -156,13 +214,13 @@ def test_a_mount_that_is_killed_at_any_moment_loses_nothing_acknowledged(home, o
     dice = random.Random(7)
     with home.mounted("keeper") as keeper:  # so that the service stays
         (keeper / "data").mkdir()
-        for number in range(scaled(6, 250)):
+        for number in range(scaled(6, 500)):
             home.run("mount", *options, str(place(home)))
             work = place(home) / "data" / f"r{number}"
             work.mkdir()
             writing = Writing(work, tmp_path / f"notes{number}", number)
             try:
-                eventually(lambda w=writing: w.acknowledged()[0])
+                eventually(lambda w=writing: w.count)
                 time.sleep(dice.random() * 0.8)
                 kill(process_of(home, b"mount", place(home)))
             finally:
@@ -172,34 +230,6 @@ def test_a_mount_that_is_killed_at_any_moment_loses_nothing_acknowledged(home, o
             home.run("umount", str(place(home)))
             eventually(lambda n=number: (keeper / "data" / f"r{n}").is_dir())
             check_all_is_there(keeper / "data" / f"r{number}", *writing.acknowledged())
-
-
-@pytest.mark.timeout(scaled(300, 7200))
-def test_the_files_as_they_were_at_the_kill_are_enough_for_the_next_mount(home, tmp_path):
-    """As after a power cut: what was not in the files by then does not count."""
-    for number in range(scaled(2, 50)):
-        home.run("mount", "--write-back", str(place(home)))
-        work = place(home) / "data" / f"r{number}"
-        work.mkdir(parents=True)
-        state = home.path / ".local" / "state" / "rengafs" / "drafts"
-        copy = tmp_path / f"copy{number}"
-        writing = Writing(work, tmp_path / f"notes{number}", number)
-        try:
-            eventually(lambda w=writing: len(w.acknowledged()[0]) > 2)
-            with Away(home):
-                time.sleep(0.3)
-                writing.process.send_signal(signal.SIGSTOP)
-                mounting = process_of(home, b"mount")
-                os.kill(mounting, signal.SIGSTOP)
-                shutil.copytree(state, copy)
-                kill(mounting)
-        finally:
-            writing.end()
-        detach(place(home))
-        shutil.rmtree(state)
-        shutil.copytree(copy, state)
-        with home.mounted() as path:
-            check_all_is_there(path / "data" / f"r{number}", *writing.acknowledged())
 
 
 class Served:
@@ -231,26 +261,31 @@ class Served:
         self.process.wait(SECONDS)
 
 
-@pytest.mark.timeout(scaled(300, 3600))
-def test_a_service_that_is_killed_and_comes_again_gets_everything_once(home, tmp_path):
+@pytest.mark.timeout(scaled(300, 7200))
+@pytest.mark.parametrize("options", [["--write-back"], []], ids=["write-back", "close-to-open"])
+def test_a_service_that_is_killed_and_comes_again_gets_everything_once(home, options, tmp_path):
+    """Tools notice nothing of it: whatever they call comes to a good end."""
     served = Served(home)
     served.start()
     try:
-        with home.mounted("buckets", "--write-back", *served.options) as path:
-            (path / "data").mkdir()
-            writing = Writing(path / "data", tmp_path / "notes", 1)
-            dice = random.Random(3)
-            try:
-                for _ in range(scaled(3, 100)):
-                    time.sleep(dice.random())
-                    served.kill()
-                    time.sleep(dice.random() * scaled(0.5, 5))
-                    served.start()
-                eventually(lambda: len(writing.acknowledged()[0]) > 3)
-            finally:
-                writing.end()
-            sync(path)
-            check_all_is_there(path / "data", *writing.acknowledged())
+        with home.mounted("buckets", "--patience", "120", *options, *served.options) as path:
+            for number in range(scaled(1, 50)):
+                directory = path / f"data{number}"
+                directory.mkdir()
+                writing = Writing(directory, tmp_path / f"notes{number}", number)
+                dice = random.Random(number)
+                try:
+                    for _ in range(scaled(4, 10)):
+                        time.sleep(dice.random())
+                        served.kill()
+                        time.sleep(dice.random() * scaled(0.5, 2))
+                        served.start()
+                    reached = writing.count
+                    eventually(lambda w=writing, r=reached: w.count > r or w.process.poll())
+                finally:
+                    assert writing.end(), writing.said.read_text()
+                sync(path)
+                check_all_is_there(directory, *writing.acknowledged())
     finally:
         served.kill()
 
