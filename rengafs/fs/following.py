@@ -43,7 +43,10 @@ class Hearer(Protocol):
         """Take in a change, this mount's own too."""
 
     def missed(self) -> None:
-        """Take in that the service was away, and may have changed meanwhile."""
+        """Take in that the service was away; the feed goes on where it broke off."""
+
+    def began_anew(self) -> None:
+        """Take in that the feed could not go on: anything may have changed."""
 
 
 class Follower:
@@ -99,13 +102,11 @@ class Follower:
             delay = min(2 * delay, LONGEST_DELAY)
 
     async def _take(self, line: bytes) -> None:
+        change = _decoded(line)
         self.heard = time.time()
         if self._absence is not None and self._absence.is_on:
             await self._back(self._absence)
-        if line.startswith(b'{"heartbeat"'):
-            _heartbeat.decode(line)
-        else:
-            change = _change.decode(line)
+        if change is not None:
             for event in change.events:
                 # Also of our own: an answer that is under way may be older.
                 self._volume.touched.note(event.node)
@@ -179,6 +180,8 @@ class Follower:
         in it, until the name is looked up again: getcwd() fails. What happens to directories
         meanwhile is told as soon as the feed goes on.
         """
+        for directory, name in self._volume.absent.take():
+            await self._kernel.forget(ForgetEntry(directory, name))
         for inode in self._volume.inodes:
             if not inode.is_live:
                 continue
@@ -190,9 +193,26 @@ class Follower:
     async def _restart(self) -> None:
         try:
             self.last = (await self._remote.info()).change
-            await self._forget_all(directories=True)
         except RengafsError as error:
             log.warning("the service does not say where its history ends: %s", error)
+            return
+        self._volume.touched.note_all()
+        self._volume.listings.clear()
+        await self._forget_all(directories=True)
+        for hearer in self._hearers:
+            hearer.began_anew()
+
+
+def _decoded(line: bytes) -> Change | None:
+    """Return the change that a line of the feed tells of; None: it tells that the feed lives."""
+    try:
+        if line.startswith(b'{"heartbeat"'):
+            _heartbeat.decode(line)
+            return None
+        return _change.decode(line)
+    except msgspec.DecodeError as error:
+        # A proxy's page instead of the service's answer, for one.
+        raise UnexpectedAnswer(f"the feed can't be read ({error}): {line[:80]!r}") from None
 
 
 def _outdated(inode: Inode) -> ForgetInode:

@@ -2,14 +2,18 @@
 
 ``notify_inval_*`` blocks in the kernel for as long as a request on that inode is served,
 and the requests are served by the trio thread: called there, it would wait for itself.
-So a task takes what is to be forgotten from a bounded queue and tells the kernel in a
-worker thread, some at a time. Before the mount goes away it is disarmed: a thread that
-sits in the kernel while the session is destroyed would touch freed memory.
+So a task takes what is to be forgotten from a bounded queue and tells the kernel in worker
+threads, some at a time. Names wait for whoever changes names in the same directory, which may
+be a request that the service is slow to answer: each directory has its turn by itself, so that
+it holds up no other, nor attributes, which wait for nobody. Before the mount goes away it is
+disarmed: a thread that sits in the kernel while the session is destroyed would touch freed
+memory.
 """
 
 import errno
 import logging
 import os
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +27,10 @@ log = logging.getLogger(__name__)
 QUEUE_LENGTH = 1024
 """When it is full, whoever follows the feed waits, and the service with it."""
 AT_A_TIME = 256
+DIRECTORIES = 8
+"""So many may be waited for at a time."""
+ATTRIBUTES = 0
+"""Stands for all that waits for no directory."""
 DISARM_SECONDS = 5.0
 READ_AHEAD_KIB = 1024
 _UNKNOWN = (errno.ENOENT, errno.ENOTDIR)
@@ -70,7 +78,11 @@ class Kernel:
     """The queue of what the kernel is to forget."""
 
     def __init__(self) -> None:
-        self._send, self._receive = trio.open_memory_channel[Forget](QUEUE_LENGTH)
+        self._queues: dict[int, deque[Forget]] = {}
+        """By directory; the first is the one that has waited for longest."""
+        self._room = trio.Semaphore(QUEUE_LENGTH)
+        self._news = trio.Event()
+        self._at_work: set[int] = set()
         self._armed = True
         self._telling = 0
         self._idle = trio.Event()
@@ -79,7 +91,10 @@ class Kernel:
     async def forget(self, what: Forget) -> None:
         """Have the kernel forget *what*, soon. Waits while the queue is full."""
         if self._armed:
-            await self._send.send(what)
+            await self._room.acquire()
+            of = what.parent if isinstance(what, ForgetEntry) else ATTRIBUTES
+            self._queues.setdefault(of, deque()).append(what)
+            self._news.set()
 
     async def forget_pages(self, number: int) -> None:
         """Have the kernel forget attributes and pages of the inode *number*."""
@@ -111,14 +126,34 @@ class Kernel:
 
     async def run(self) -> None:
         """Tell the kernel, until cancelled."""
-        async for first in self._receive:
-            batch = [first]
-            while len(batch) < AT_A_TIME:
-                try:
-                    batch.append(self._receive.receive_nowait())
-                except trio.WouldBlock:
-                    break
+        async with trio.open_nursery() as nursery:
+            while True:
+                for directory in self._due():
+                    self._at_work.add(directory)
+                    nursery.start_soon(self._tell_of, directory)
+                await self._news.wait()
+                self._news = trio.Event()
+
+    def _due(self) -> list[int]:
+        """Return what may be told of now."""
+        waiting = [directory for directory in self._queues if directory not in self._at_work]
+        free = DIRECTORIES - len(self._at_work - {ATTRIBUTES})
+        named = [directory for directory in waiting if directory != ATTRIBUTES]
+        return [ATTRIBUTES] * (ATTRIBUTES in waiting) + named[:free]
+
+    async def _tell_of(self, directory: int) -> None:
+        """Tell the kernel what is queued of a directory, some at a time."""
+        queue = self._queues.pop(directory)
+        batch = [queue.popleft() for _ in range(min(AT_A_TIME, len(queue)))]
+        if queue:
+            self._queues[directory] = queue  # behind all others
+        try:
             await self.forget_now(batch)
+        finally:
+            for _ in batch:
+                self._room.release()
+            self._at_work.discard(directory)
+            self._news.set()
 
     async def disarm(self) -> None:
         """Tell the kernel nothing more, and wait until it has taken in what it was told."""

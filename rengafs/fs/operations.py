@@ -124,7 +124,7 @@ class Operations(pyfuse3.Operations):
         else:
             entry = EntryAttributes()
             entry.st_ino = InodeT(0)  # the kernel remembers that there is nothing
-            entry.entry_timeout = self._volume.validity_of_absence(parent_inode)
+            entry.entry_timeout = self._volume.validity_of_absence(parent_inode, name)
         if overtaken:
             entry.entry_timeout = entry.attr_timeout = 0
         return entry

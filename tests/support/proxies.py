@@ -16,10 +16,13 @@ Fault = Literal[
     "cut head",  # in the middle of the answer's head
     "cut answer",
     "503",
+    "page",  # not the store's answer, but a page of somebody in between
     "delay",
     "silence",  # before or within the request
     "silent answer",
 ]
+TEXT = b"<html><p>Log in first</html>\n"
+PAGE = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(TEXT), TEXT)
 BUSY = b"HTTP/1.1 503 Busy\r\ncontent-length: 4\r\nconnection: close\r\n\r\nbusy"
 
 
@@ -37,13 +40,23 @@ class Plan:
     """One of so many such requests goes wrong."""
     delay_seconds: float = 0.0
     """Of the fault ``delay``, before the answer."""
+    over: threading.Event = field(default_factory=threading.Event)
+    """Ends delays before their time."""
     seen: int = 0
     """Such requests until now."""
     hit: int = 0
     """How often it went wrong."""
     passed: int = 0
     """Bytes that went either way."""
+    peers: list[socket.socket] = field(default_factory=list)
+    """Who has connected."""
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def sever(self) -> None:
+        """Cut all connections that there are."""
+        for peer in list(self.peers):
+            with suppress(OSError):
+                peer.shutdown(socket.SHUT_RDWR)
 
     def takes(self, head: bytes) -> bool:
         with self.lock:
@@ -64,7 +77,6 @@ def proxied(url: str, plan: Plan) -> Iterator[str]:
     listener = socket.create_server(("127.0.0.1", 0))
     closed = threading.Event()
     threads: list[threading.Thread] = []
-    peers: list[socket.socket] = []
 
     def serve(peer: socket.socket) -> None:
         with suppress(OSError), peer:
@@ -76,7 +88,7 @@ def proxied(url: str, plan: Plan) -> Iterator[str]:
                 peer, _ = listener.accept()
             except OSError:
                 return
-            peers.append(peer)
+            plan.peers.append(peer)
             threads.append(threading.Thread(target=serve, args=(peer,)))
             threads[-1].start()
 
@@ -86,12 +98,11 @@ def proxied(url: str, plan: Plan) -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         closed.set()
+        plan.over.set()
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         accepting.join()
-        for peer in peers:
-            with suppress(OSError):
-                peer.shutdown(socket.SHUT_RDWR)
+        plan.sever()
         for thread in threads:
             thread.join()
 
@@ -131,8 +142,11 @@ def _carry(  # noqa: C901 - a step for each fault
                 _answer(store, None, plan, None, head)
                 peer.sendall(BUSY)
                 return
+            if wrong and plan.fault == "page":
+                peer.sendall(PAGE)
+                return
             if wrong and plan.fault == "delay":
-                closed.wait(plan.delay_seconds)
+                plan.over.wait(plan.delay_seconds)
             if wrong and plan.fault == "cut head":
                 peer.sendall(_head(store)[:25])
                 return

@@ -3,6 +3,7 @@
 =============  =======================================================================
 `directories`  open directories, live and past
 `listings`     what is known of live directories; `touched`: what a change made old
+`absent`       names that the kernel believes are not there
 `history`      what stands under ``.versions/``; `guidetext`: what explains it there
 `entering`     what a new entry may be called, whom it belongs to, what makes it
 `attributes`   what stat says; `xattrs`: extended attributes

@@ -97,7 +97,11 @@ class PinKeeper:
         self._poked.set()
 
     def missed(self) -> None:
-        """Take in that changes may have been missed."""
+        """Take in that the service was away: what waited for it is done at once."""
+        self.began_anew()
+
+    def began_anew(self) -> None:
+        """Take in that anything may have changed."""
         for kept in self._kept.values():
             if kept.pin.is_live:
                 kept.outdated, kept.due = None, float("-inf")
@@ -179,6 +183,9 @@ class PinKeeper:
                 await self._failed(kept, error)
         except FileNotFoundError:
             await self._let_go(kept.pin)  # meanwhile; what was told of it last was in vain
+        except (RengafsError, OSError) as error:
+            # On a full disk, say. The pin is looked after again, as is what is still to be told.
+            log.warning("how far the pin of %s is can't be told: %s", kept.pin.name, error)
 
     async def _failed(self, kept: Kept, error: RengafsError | OSError) -> None:
         text = error.message if isinstance(error, RengafsError) else error.strerror or str(error)

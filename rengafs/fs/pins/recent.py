@@ -87,6 +87,12 @@ class RecentFiles:
     def missed(self) -> None:
         """Nothing was missed: the feed goes on where it broke off."""
 
+    def began_anew(self) -> None:
+        """Take in that anything may have changed."""
+        self._files.clear()
+        self._directories.clear()
+        self._is_written = False
+
     async def run(self) -> None:
         """Write what has changed, now and then and at the end, until cancelled."""
         try:

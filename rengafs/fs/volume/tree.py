@@ -10,6 +10,7 @@ import trio
 
 from rengafs.fs.absence import Absence
 from rengafs.fs.names import attributes, entering
+from rengafs.fs.names.absent import Absent
 from rengafs.fs.names.attributes import Stat
 from rengafs.fs.names.directories import OpenDirectories
 from rengafs.fs.names.history import History
@@ -46,6 +47,7 @@ class Tree:
     ) -> None:
         self.inodes = Inodes(root)
         self.touched = Touched()
+        self.absent = Absent(LIVE_SECONDS)
         self.listings = Listings(self.touched, self._is_fresh)
         self.neighbours = Neighbours()
         self._readers = contents.readers

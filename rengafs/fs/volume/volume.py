@@ -31,6 +31,7 @@ from rengafs.fs.remote import Remote
 from rengafs.fs.volume.contents import Contents
 from rengafs.fs.volume.naming import Names
 from rengafs.fs.volume.openfiles import Opened
+from rengafs.fs.volume.tree import LOST_SECONDS
 from rengafs.protocol import names
 from rengafs.protocol.errors import IsADirectory, NotADirectory, RengafsError
 from rengafs.protocol.operations import RemoveXattr, SetXattr
@@ -86,10 +87,15 @@ class Volume(Names):
         overtaken = known is None and self.touched.since(mark, what.id)
         return attributes.describe(number, what, self._options.owner), overtaken
 
-    def validity_of_absence(self, parent: int) -> float:
-        """Return for how many seconds the kernel may believe that a name does not exist."""
+    def validity_of_absence(self, parent: int, name: bytes) -> float:
+        """Return for how many seconds the kernel may believe that *name* does not exist."""
         directory = self.inodes.get(parent)
-        return self.validity(directory.what) if directory.is_live else 0.0
+        if not directory.is_live:
+            return 0.0
+        valid = self.validity(directory.what)
+        if valid > LOST_SECONDS and not self.absent.note(parent, name):
+            return LOST_SECONDS
+        return valid
 
     async def set_attributes(self, number: int, changes: Changes, handle: int | None) -> Stat:
         """Set attributes; a new size makes a version unless a writer has the file open."""
