@@ -173,6 +173,7 @@ class _Batch:
                 staged = Staged(operation, failure=error)
         async for _ in payload:
             pass  # what nobody wanted of it: the next line is behind it
+        await self._raise_undone(staged.failure)
         if self._stopped and not self._atomic:
             self._outcomes.append(skipped("an operation before this one failed"))
             return
@@ -185,6 +186,12 @@ class _Batch:
             self._stopped = True
         if not self._atomic and (self._stopped or len(self._waiting) >= AT_ONCE):
             await self._flush()
+
+    async def _raise_undone(self, failure: RengafsError | None) -> None:
+        """Let the request fail as a whole where nothing of it was done: it can be asked again."""
+        if failure and failure.details.get("carried_out") is False and not self._outcomes:
+            await self._discard(self._waiting, frozenset())
+            raise failure
 
     async def finish(self) -> list[Outcome]:
         """Carry out what waits; return all outcomes."""

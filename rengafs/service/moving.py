@@ -5,10 +5,11 @@ its hash, and taken into use in one transaction, so that a move may end at any p
 one goes on from there. What nobody needs any more is deleted at the end.
 """
 
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
+import logging
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import anyio
 import anyio.to_thread
@@ -26,7 +27,11 @@ PAGE = 40
 AT_ONCE = 4
 """Blobs that are copied at a time."""
 SETTLE_SECONDS = 5.0
-"""Commits under way may be composed from a blob that was just moved: it stays for so long."""
+"""Somebody may be reading a blob that was just moved: it stays for so long."""
+MANY = 10_000
+"""Blobs that wait for that, at the most."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -59,81 +64,90 @@ async def move(
         raise UnknownBackend(f"there is no backend {name!r}; choose of: {', '.join(backends)}")
     await backends[name].space()  # before anything changes: does it work?
     await anyio.to_thread.run_sync(catalog.set_backend, bucket, name)
-    moved, free = Moved(), list[Blob]()
-    moved.total = await anyio.to_thread.run_sync(catalog.size_elsewhere, bucket, name)
-    while True:
-        before = moved.blobs
-        after = 0
+    total = await anyio.to_thread.run_sync(catalog.size_elsewhere, bucket, name)
+    moving = _Moving(catalog, backends, bucket, name, told, Moved(total=total))
+    while await moving.round():
+        pass  # saves that were under way at the beginning are there by now, too
+    await moving.clear(0)
+    return moving.moved
+
+
+@dataclass(slots=True)
+class _Moving:
+    """A move under way."""
+
+    catalog: Catalog
+    backends: Mapping[str, Backend]
+    bucket: int
+    name: str
+    told: Callable[[Moved], None]
+    moved: Moved
+    unneeded: deque[tuple[float, Blob]] = field(default_factory=deque)
+    """What is to be deleted, and when at the earliest."""
+
+    async def round(self) -> bool:
+        """Move what is elsewhere; whether there was anything that could be moved."""
+        before, after = self.moved.blobs, 0
+        self.moved.failed = 0
         while page := await anyio.to_thread.run_sync(
-            catalog.blobs_elsewhere, bucket, name, after, PAGE
+            self.catalog.blobs_elsewhere, self.bucket, self.name, after, PAGE
         ):
-            await _several(
-                _one(catalog, backends, bucket, name, known, moved, free, told) for known in page
-            )
+            flights = Flights(AT_ONCE)
+            try:
+                for known in page:
+                    await flights.add(self._one(known))
+                await flights.land()
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await flights.cancel()
+            await self.clear(MANY)
             after = page[-1].id
-        if moved.blobs == before:
-            break  # saves that were under way at the beginning are there by now, too
-        moved.failed = 0
-    if free:
-        await anyio.sleep(SETTLE_SECONDS)
-    for blob in free:
-        await backends[blob.backend].delete(blob.key)
-    return moved
+        return self.moved.blobs > before
 
+    async def clear(self, most: int) -> None:
+        """Delete what has lain unneeded for long enough; wait until *most* are left."""
+        while self.unneeded:
+            wait = self.unneeded[0][0] - anyio.current_time()
+            if wait > 0 and len(self.unneeded) <= most:
+                return
+            await anyio.sleep(max(wait, 0))
+            _, blob = self.unneeded.popleft()
+            await self.backends[blob.backend].delete(blob.key)
 
-async def _several(works: Iterable[Coroutine[Any, Any, None]]) -> None:
-    flights = Flights(AT_ONCE)
-    try:
-        for work in works:
-            await flights.add(work)
-        await flights.land()
-    finally:
-        await flights.cancel()
-
-
-async def _one(
-    catalog: Catalog,
-    backends: Mapping[str, Backend],
-    bucket: int,
-    name: str,
-    known: Known,
-    moved: Moved,
-    free: list[Blob],
-    told: Callable[[Moved], None],
-) -> None:
-    blob, target = known.blob, backends[name]
-    content = Content(0, 0, blob.size, blob.sha256, blob)
-    if blob.backend not in backends:
-        moved.failed += 1
-        return
-    try:
-        pieces = fetch(backends[blob.backend], blob, content, 0, blob.size)
-        stored = await target.put(_counted(pieces, moved, told), blob.size)
-        if not _same(blob, stored):
+    async def _one(self, known: Known) -> None:
+        blob, target = known.blob, self.backends[self.name]
+        if blob.backend not in self.backends:
+            self.moved.failed += 1
+            return
+        try:
+            content = Content(0, 0, blob.size, blob.sha256, blob)
+            pieces = fetch(self.backends[blob.backend], blob, content, 0, blob.size)
+            stored = await target.put(self._counted(pieces), blob.size)
+            if not _same(blob, stored):
+                await target.delete(stored.key)
+                raise Corrupt("other bytes arrived than were stored")
+        except Corrupt as error:
+            self.moved.failed += 1
+            log.warning("%s of %s stays there: %s", blob.key, blob.backend, error.message)
+            return
+        copy = Blob(self.name, stored.key, stored.size, stored.sha256, stored.pieces)
+        used, unneeded = await anyio.to_thread.run_sync(
+            self.catalog.relocate, self.bucket, known.id, copy
+        )
+        if not used:
             await target.delete(stored.key)
-            raise Corrupt("other bytes arrived than were stored")
-    except Corrupt:
-        moved.failed += 1
-        return
-    copy = Blob(name, stored.key, stored.size, stored.sha256, stored.pieces)
-    used, unneeded = await anyio.to_thread.run_sync(catalog.relocate, bucket, known.id, copy)
-    if not used:
-        await target.delete(stored.key)
-    if unneeded:
-        free.append(blob)
-    moved.blobs += 1
-    moved.size += blob.size
-    told(moved)
+        if unneeded:
+            self.unneeded.append((anyio.current_time() + SETTLE_SECONDS, blob))
+        self.moved.blobs += 1
+        self.moved.size += blob.size
+        self.told(self.moved)
 
-
-async def _counted(
-    pieces: AsyncGenerator[bytes, None], moved: Moved, told: Callable[[Moved], None]
-) -> AsyncGenerator[bytes, None]:
-    async with aclosing(pieces):
-        async for piece in pieces:
-            yield piece
-            moved.passed += len(piece)
-            told(moved)
+    async def _counted(self, pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+        async with aclosing(pieces):
+            async for piece in pieces:
+                yield piece
+                self.moved.passed += len(piece)
+                self.told(self.moved)
 
 
 def _same(blob: Blob, stored: Stored) -> bool:

@@ -7,7 +7,7 @@ from rengafs.backends.base import Composition, Stored
 from rengafs.backends.merging import Payload, whole
 from rengafs.catalog.parking import is_parked
 from rengafs.catalog.values import Base, Blob
-from rengafs.protocol.errors import BadRequest
+from rengafs.protocol.errors import BadRequest, Corrupt, Unavailable
 from rengafs.protocol.operations import Commit, refuse_too_long
 from rengafs.service.fetching import fetch, refuse_lost
 from rengafs.service.parts import Parts
@@ -28,7 +28,10 @@ async def put(
 async def compose(
     parts: Parts, base: Base, operation: Commit, payload: AsyncIterable[bytes]
 ) -> Blob | None:
-    """Store the content that a commit describes. Raises `BadRequest`, `BodyMismatch`."""
+    """Store the content that a commit describes.
+
+    Raises `BadRequest`, `BodyMismatch`; `Unavailable` if the base was moved meanwhile.
+    """
     check_extents(operation)
     backend = parts.backend(base.backend)
     source = base.content.blob if base.content else None
@@ -41,7 +44,22 @@ async def compose(
         read = partial(fetch, parts.backend(source.backend), source, base.content)
         merged = whole(plan, Payload(plan, payload), read)
         return _blob(base.backend, await backend.put(merged, plan.length))
-    return _blob(base.backend, await backend.compose(plan, payload))
+    try:
+        return _blob(base.backend, await backend.compose(plan, payload))
+    except Corrupt:
+        if source is not None and base.content is not None:
+            await _refuse_moved(parts, base.content.version, source)
+        raise
+
+
+async def _refuse_moved(parts: Parts, version: int, source: Blob) -> None:
+    """Raise `Unavailable`, to be asked again, if the bytes of a version are elsewhere by now."""
+    parts.forget(version)
+    now = (await parts.content(version)).blob
+    if now is not None and (now.backend, now.key) != (source.backend, source.key):
+        raise Unavailable(
+            f"the bytes of version {version} were moved meanwhile; try again", carried_out=False
+        )
 
 
 def compose_now(parts: Parts, base: Base, operation: Commit, payload: bytes) -> Blob | None:

@@ -6,12 +6,17 @@ import sqlite3
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from support.mounts import Home
+
+from rengafs.client import calls
+from rengafs.client.blocking import BlockingDriver
+from rengafs.client.connection import Endpoint
+from rengafs.protocol.operations import Commit, MakeBucket, MakeFile
 
 MIB = 1 << 20
 
@@ -136,3 +141,40 @@ def test_a_backend_that_is_not_there_is_refused(home: Home) -> None:
     done = home.run("bucket", "move", "data", "s3-there", check=False)
     assert done.returncode
     assert "s3-there" in done.stderr
+
+
+def test_an_edit_whose_base_is_moved_away_meanwhile_is_made_from_where_it_is(home: Home) -> None:
+    data = bytearray(os.urandom(40 * MIB))
+    tries = 0
+
+    with home.serving("ann") as served:
+        endpoint = Endpoint(served.endpoint, served.tokens["ann"].read_text())
+        with closing(BlockingDriver(endpoint)) as driver:
+            bucket = driver.run(calls.apply_one(MakeBucket(name="data", backend="s3-here"))).node
+            assert bucket is not None
+            file = driver.run(calls.apply_one(MakeFile(parent=bucket.id, name="large"))).node
+            assert file is not None
+            commit = Commit(
+                node=file.id, length=len(data), extents=[(0, len(data))], payload=len(data)
+            )
+            saved = driver.run(calls.commit(commit, lambda: iter([bytes(data)]))).version
+            assert saved is not None
+
+            def payload() -> Iterator[bytes]:
+                nonlocal tries
+                tries += 1
+                yield b"a" * MIB  # more than anybody holds back
+                if tries == 1:
+                    home.run("bucket", "move", "data", "swift-here", "--data", str(served.data))
+                yield b"z"
+
+            extents = [(0, MIB), (17 * MIB, 1)]  # behind it, the base is copied
+            edit = Commit(
+                node=file.id, length=len(data), extents=extents, payload=MIB + 1, base=saved.id
+            )
+            edited = driver.run(calls.commit(edit, payload), patience_seconds=300).version
+            assert edited is not None
+            data[:MIB], data[17 * MIB] = b"a" * MIB, ord("z")
+            with driver.stream(calls.content(edited.id)) as pieces:
+                assert b"".join(pieces) == data
+    assert tries == 2
