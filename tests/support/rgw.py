@@ -74,6 +74,13 @@ class Gateway:
     url: str
     access_key: str = "testkey"
     secret_key: str = "testing"
+    user: str = "test:tester"
+    """For its Swift API."""
+    key: str = "testing"
+
+    @property
+    def auth_url(self) -> str:
+        return f"{self.url}/auth/v1.0"
 
 
 @contextmanager
@@ -130,6 +137,8 @@ def _start(
     user = Gateway("")
     keys = ["--access-key", user.access_key, "--secret-key", user.secret_key]
     run("radosgw-admin", "user", "create", "--uid=test", "--display-name=test", *keys)
+    swift = [f"--subuser={user.user}", "--access=full", "--key-type=swift", f"--secret={user.key}"]
+    run("radosgw-admin", "subuser", "create", "--uid=test", *swift)
     processes.start("rgw", ["radosgw", "-f", "-n", "client.rgw.a"], environment)
 
 

@@ -41,7 +41,7 @@ class Login(ABC):
 
 @dataclass(frozen=True, slots=True)
 class AuthV1(Login):
-    """Swift's own: TempAuth, swauth, Ceph."""
+    """Swift's own: TempAuth, swauth."""
 
     url: str
     user: str

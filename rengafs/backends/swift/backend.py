@@ -36,7 +36,7 @@ from rengafs.backends.swift.manifests import (
 )
 from rengafs.backends.swift.others import others
 from rengafs.backends.swift.sweeping import sweep
-from rengafs.protocol.errors import Corrupt, RengafsError, Unavailable
+from rengafs.protocol.errors import BackendRefused, Corrupt, RengafsError, Unavailable
 
 READ_SECONDS = 20.0
 COPY_SECONDS = 120.0
@@ -71,6 +71,8 @@ class SwiftStore(Store):
         self._entrance = Entrance(settings.login, self._asker)
         self._account = Account(self._entrance, self._asker)
         self._manifests = Manifests()
+        self._keeps_manifests = False
+        """Whether that was tried."""
 
     @property
     def page_items(self) -> int:
@@ -96,6 +98,9 @@ class SwiftStore(Store):
 
     async def begin(self, upload: Upload) -> None:
         """Nothing is there before the first segment; a base is looked at."""
+        if not self._keeps_manifests:
+            await self._try_manifests(upload.key)
+            self._keeps_manifests = True
         if upload.base is None:
             return
         # Whatever is remembered of it: somebody may have put another thing in its place.
@@ -286,6 +291,27 @@ class SwiftStore(Store):
             else:
                 found.append(entry)
         return found
+
+    async def _try_manifests(self, key: str) -> None:
+        """Raise `BackendRefused` unless the store takes a manifest of a range, and shows it.
+
+        Ceph's Swift API takes one and forgets the range, without a word.
+        """
+        segment, name = f"{key}/probe", f"{key}-probe"
+        path = f"/{self._segments}/{segment}"
+        await self._account.put(self._segments, segment, {}, b"12")
+        try:
+            entries: list[dict[str, object]] = [{"path": path, "size_bytes": 2, "range": "1-1"}]
+            await self._put_manifest(self._container, name, entries)
+            manifest = await self._account.manifest(self._container, name)
+            if [entry.first for entry in entries_of(manifest or b"[]")] != [1]:
+                raise BackendRefused(
+                    "the store does not keep manifests as OpenStack's Swift does, so that blobs of "
+                    f"over {self.part_bytes >> 20} MiB can't be stored there; does it speak S3?"
+                )
+        finally:
+            await self._account.delete(self._container, name)
+            await self._account.delete(self._segments, segment)
 
     async def _put_manifest(
         self, container: str, name: str, entries: Sequence[dict[str, object]]

@@ -7,6 +7,7 @@ segment goes.
 
 import logging
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 
 from rengafs.backends.base import Needed
 from rengafs.backends.flights import Flights
@@ -31,7 +32,7 @@ async def sweep(
         async for item in account.listing(segments)
         if moment(item["last_modified"]) < before
     ]
-    named = _Named(account, container)
+    named = _Named(account, container, {name.partition("/")[0] for name in old})
     for _ in range(2):  # again for what became a manifest while the others were read
         if not old:
             break
@@ -54,9 +55,11 @@ async def sweep(
 class _Named:
     """The segments that manifests name. A blob never changes: each manifest is read once."""
 
-    def __init__(self, account: Account, container: str) -> None:
+    def __init__(self, account: Account, container: str, owners: AbstractSet[str]) -> None:
+        """Mistrust what has no manifest, but is one of *owners*: segments were sent for it."""
         self._account = account
         self._container = container
+        self._owners = owners
         self._seen: set[str] = set()
         self.segments: set[str] = set()
         self.missing: set[str] = set()
@@ -80,11 +83,15 @@ class _Named:
 
     async def _one(self, key: str, *, needed: bool = False) -> None:
         try:
-            self.segments |= await self._names(self._container, key)
+            names = await self._names(self._container, key)
         except Corrupt:
             if needed:
                 self.missing.add(key)
             return  # else deleted just now
+        if needed and not names and key in self._owners:
+            self.missing.add(key)
+            return
+        self.segments |= names
         self._seen.add(key)
 
     async def _names(self, container: str, name: str) -> set[str]:
