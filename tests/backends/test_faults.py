@@ -24,8 +24,8 @@ from rengafs.backends.store import Store
 from rengafs.backends.swift.access import AuthV1, KeystoneV3
 from rengafs.protocol.errors import BackendRefused, NoSpace, RengafsError, Unavailable
 
-FAULTS: list[Fault] = ["refuse", "cut request", "cut answer", "503"]
-METHODS = scaled(["PUT", "GET"], ["PUT", "POST", "GET", "HEAD"])
+FAULTS: list[Fault] = ["refuse", "cut request", "cut head", "cut answer", "503", "delay"]
+LASTING: list[Fault] = ["refuse", "cut request", "cut head", "cut answer", "503"]
 POINTS = scaled([0, 100_000], [0, 1, 1000, 100_000, 1 << 20, (8 << 20) - 1, 8 << 20])
 LENGTHS = scaled([100, 20 << 20], [0, 100, 8 << 20, (16 << 20) + 1, 40 << 20])
 BOUND_SECONDS = 30
@@ -36,8 +36,9 @@ class Through:
     """A store behind a proxy."""
 
     def __init__(
-        self, plan: Plan, open_: Callable[..., Store], direct: Callable[[], Store]
+        self, kind: str, plan: Plan, open_: Callable[..., Store], direct: Callable[[], Store]
     ) -> None:
+        self.kind = kind
         self.plan = plan
         self.open, self.direct = open_, direct
 
@@ -50,6 +51,7 @@ def through(request: pytest.FixtureRequest) -> Iterator[Through]:
         with proxied(server.url, plan) as url:
             # The storage URL comes with the token, and is made of the address asked: the proxy's.
             yield Through(
+                "swift",
                 plan,
                 partial(swift_store, f"{url}/auth/v1.0", server.user, server.key, name),
                 lambda: swift_store(server.auth_url, server.user, server.key, name),
@@ -58,38 +60,77 @@ def through(request: pytest.FixtureRequest) -> Iterator[Through]:
     gateway: Gateway = request.getfixturevalue("gateway")
     with proxied(gateway.url, plan) as url:
         yield Through(
+            "s3",
             plan,
             partial(s3_store, url, gateway.access_key, gateway.secret_key, name),
             lambda: s3_store(gateway.url, gateway.access_key, gateway.secret_key, name),
         )
 
 
-@pytest.mark.parametrize("method", METHODS)
+def requests_of(kind: str, call: str, length: int) -> list[str]:
+    """The methods of the requests that a call sends."""
+    if call in ("read", "delete"):
+        return {"read": ["GET"], "delete": ["DELETE"]}[call]
+    looks = scaled([], ["HEAD"])  # before a composition; at the end of a long blob
+    if call == "compose":
+        return ["PUT", "GET", *looks] + (["POST"] if kind == "s3" else [])
+    long = kind == "s3" and length > HASHED_BYTES
+    return ["PUT", "POST", *looks] if long else ["PUT"]
+
+
+def lengths_of(call: str) -> list[int]:
+    if call == "compose":
+        return [length for length in LENGTHS if length > 16 << 20]
+    if call == "put":
+        return LENGTHS
+    return scaled([20 << 20] if call == "read" else [100], [length for length in LENGTHS if length])
+
+
+def points_of(fault: Fault, call: str) -> list[int]:
+    if fault not in ("cut request", "cut answer"):
+        return [0]
+    return scaled(POINTS if call == "put" else POINTS[-1:], POINTS)
+
+
+@pytest.mark.parametrize("call", ["put", "read", "compose", "delete"])
 @pytest.mark.parametrize("fault", FAULTS)
-def test_one_fault_at_any_point_is_mended(through: Through, fault: Fault, method: str) -> None:
+def test_one_fault_at_any_point_is_mended(through: Through, fault: Fault, call: str) -> None:
     backend = backend_of(through.open(), "remote")
+    plan = through.plan
+    plan.delay_seconds = 0.5
 
     async def run() -> None:
-        for length in LENGTHS:
-            for point in POINTS if fault.startswith("cut") else [0]:
-                data = os.urandom(length)
-                _arm(through.plan, fault, method, point)
-                stored = await backend.put(in_pieces(data))
-                assert stored.sha256 == hashlib.sha256(data).hexdigest()
-                assert await whole(backend, stored) == data
-                if length > 16 << 20:
-                    plan = Composition(
-                        length, stored.key, length, [(5, 1)], "", stored.sha256, stored.pieces
-                    )
-                    _arm(through.plan, fault, method, point)
-                    edited = await backend.compose(plan, stream(b"x"))
-                    assert await whole(backend, edited) == data[:5] + b"x" + data[6:]
+        for length in lengths_of(call):
+            data = os.urandom(length)
+            for method in requests_of(through.kind, call, length):
+                for point in points_of(fault, call):
+                    await one(data, method, point)
+
+    async def one(data: bytes, method: str, point: int) -> None:
+        stored = None if call == "put" else await backend.put(in_pieces(data))
+        _arm(plan, fault, method, point)
+        if stored is None:
+            stored = await backend.put(in_pieces(data))
+            assert stored.sha256 == hashlib.sha256(data).hexdigest()
+        elif call == "compose":
+            change = Composition(
+                len(data), stored.key, len(data), [(5, 1)], "", stored.sha256, stored.pieces
+            )
+            stored = await backend.compose(change, stream(b"x"))
+            data = data[:5] + b"x" + data[6:]
+        elif call == "delete":
+            await backend.delete(stored.key)
+        read = b"" if call == "delete" else await whole(backend, stored)
+        assert plan.hit == 1
+        assert read == (b"" if call == "delete" else data)
+        assert (stored.key in await keys(backend)) == (call != "delete")
+        await backend.delete(stored.key)
 
     go(backend, run)
 
 
 @pytest.mark.parametrize("method", ["PUT", "GET"])
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", LASTING)
 def test_a_fault_that_lasts_is_an_error_and_leaves_nothing_that_sweep_does_not_find(
     through: Through, fault: Fault, method: str
 ) -> None:
@@ -114,6 +155,7 @@ def test_a_fault_that_lasts_is_an_error_and_leaves_nothing_that_sweep_does_not_f
                 with pytest.raises(Unavailable):
                     await whole(backend, stored)
             assert time.monotonic() - began < BOUND_SECONDS
+            assert through.plan.hit
             _arm(through.plan, "none", "", 0)
         for key in await keys(direct):
             if key != first.key:
@@ -155,7 +197,7 @@ async def _zeros(length: int) -> AsyncIterator[bytes]:
 def _arm(plan: Plan, fault: Fault, method: str, after: int, times: int = 1) -> None:
     with plan.lock:
         plan.fault, plan.method, plan.after_bytes = fault, method, after
-        plan.times, plan.hit = times, 0
+        plan.times, plan.seen, plan.hit = times, 0, 0
 
 
 @pytest.mark.parametrize(("length", "after"), [(1, 0), (20 << 20, 0), (20 << 20, 100_000)])
@@ -173,6 +215,25 @@ def test_a_store_that_falls_silent_is_given_up(through: Through, length: int, af
 
     go(backend, run)
     gc.collect()  # a connection that is left open is told here, not in another test
+
+
+def test_a_store_that_falls_silent_in_the_middle_of_an_answer_is_asked_again(
+    through: Through,
+) -> None:
+    backend = backend_of(through.open(read_seconds=1), "remote")
+    data = os.urandom(3 << 20)
+
+    async def run() -> None:
+        stored = await backend.put(in_pieces(data))
+        _arm(through.plan, "silent answer", "GET", 100_000)
+        assert await whole(backend, stored) == data
+        assert through.plan.hit == 1
+        _arm(through.plan, "silent answer", "GET", 0, times=10**6)
+        with anyio.fail_after(BOUND_SECONDS), pytest.raises(Unavailable):
+            await whole(backend, stored)
+        assert through.plan.hit > 1
+
+    go(backend, run)
 
 
 async def _stored(backend: Backend, length: int) -> None:
