@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from support.mounts import Home
 from support.rgw import Gateway, running_gateway
+from support.scale import scaled
 from support.storehome import store_home
 from support.swift import Swift, running_swift
 
@@ -17,7 +18,8 @@ def swift() -> Iterator[Swift]:
 
 @pytest.fixture(scope="session")
 def gateway() -> Iterator[Gateway]:
-    with running_gateway() as server:
+    # In full, long files of several GiB are stored, edited and copied.
+    with running_gateway(disk=scaled(0, 40 << 30)) as server:
         yield server
 
 

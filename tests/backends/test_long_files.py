@@ -2,18 +2,23 @@
 
 import hashlib
 import os
+import tomllib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.backend_contract import go, keys
 from support.mounts import Home
 from support.proxies import Plan, proxied
 from support.rgw import Gateway
 from support.scale import scaled
 from support.storehome import store_home
+from support.stores import backend_of, s3_store, swift_store
 from support.swift import Swift
+
+from rengafs.backends.store import Store
 
 MIB = 1 << 20
 SIZE_MIB = scaled(160, 6 << 10)
@@ -23,8 +28,8 @@ EDIT_BYTES = 32 * MIB
 
 @pytest.fixture
 def wires() -> dict[str, Plan]:
-    """What went to and from each store."""
-    return {"local-here": Plan(), "swift-here": Plan(), "s3-here": Plan()}
+    """What went to and from each store; there is no wire to a local disk."""
+    return {"swift-here": Plan(), "s3-here": Plan()}
 
 
 @pytest.fixture
@@ -36,11 +41,28 @@ def home(swift: Swift, gateway: Gateway, wires: dict[str, Plan]) -> Iterator[Hom
         there = stack.enter_context(
             store_home(replace(swift, url=swift_url), replace(gateway, url=gateway_url))
         )
-        with (there.path / "backends.toml").open("a") as file:
+        with (there.path / "backends.toml").open("a+") as file:
+            file.seek(0)
+            known = tomllib.loads(file.read())["backends"]
+            names = known["swift-here"]["container"], known["s3-here"]["bucket"]
             file.write(
                 f'\n[backends.local-here]\nkind = "local"\ndirectory = "{there.path / "disk"}"\n'
             )
         yield there
+    _empty(swift_store(swift.auth_url, swift.user, swift.key, names[0]))
+    _empty(s3_store(gateway.url, gateway.access_key, gateway.secret_key, names[1]))
+
+
+def _empty(store: Store) -> None:
+    """Make room for the next backend's files."""
+    backend = backend_of(store, "direct")
+
+    async def run() -> None:
+        for key in await keys(backend):
+            await backend.delete(key)
+        await backend.sweep_temporaries(-60)
+
+    go(backend, run)
 
 
 def blocks(edited: bool) -> Iterator[bytes]:
@@ -69,7 +91,7 @@ def service_memory_mib(home: Home) -> float:
 def test_a_long_file_takes_little_memory_and_an_edit_moves_little(
     home: Home, wires: dict[str, Plan], backend: str
 ) -> None:
-    wire = wires[backend]
+    wire = wires.get(backend, Plan())
     with home.mounted("first", "--backend", backend) as top:
         file = top / "data" / "long"
         file.parent.mkdir()
@@ -77,7 +99,7 @@ def test_a_long_file_takes_little_memory_and_an_edit_moves_little(
             for block in blocks(edited=False):
                 writing.write(block)
         stored = wire.passed
-        assert backend == "local-here" or stored >= SIZE_MIB * MIB
+        assert backend not in wires or stored >= SIZE_MIB * MIB
         with file.open("r+b", buffering=0) as editing:
             at = SIZE_MIB // 2 * MIB + MIB // 2
             was = os.pread(editing.fileno(), 1, at)
@@ -96,7 +118,9 @@ def test_a_long_file_takes_little_memory_and_an_edit_moves_little(
     for block in blocks(edited=True):
         wanted.update(block)
     assert digest.hexdigest() == wanted.hexdigest()
-    figures = {"edit moved MiB": moved / MIB, "writing MiB": wrote_mib, "reading MiB": read_mib}
+    figures = {"writing MiB": wrote_mib, "reading MiB": read_mib}
+    if backend in wires:
+        figures["edit moved MiB"] = moved / MIB
+        assert 0 < moved < EDIT_BYTES
     print(backend, SIZE_MIB, "MiB:", {name: round(figure, 1) for name, figure in figures.items()})
-    assert moved < EDIT_BYTES
     assert max(wrote_mib, read_mib) < MEMORY_MIB

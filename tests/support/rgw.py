@@ -48,8 +48,7 @@ paxos propose interval = 0.05
 paxos min wait = 0.01
 [osd]
 osd data = {home}/osd
-osd objectstore = memstore
-memstore device bytes = {memory}
+{store}
 osd class load list = *
 osd class default list = *
 [client.rgw.a]
@@ -64,6 +63,16 @@ rgw gc processor period = 1
 rgw run sync thread = false
 rgw multipart min part size = 5242880
 rgw dns name = 127.0.0.1
+"""
+IN_MEMORY = f"""\
+osd objectstore = memstore
+memstore device bytes = {4 << 30}
+"""
+ON_DISK = """\
+osd objectstore = bluestore
+bluestore block size = %d
+bluestore cache autotune = false
+bluestore cache size = 268435456
 """
 
 
@@ -84,8 +93,8 @@ class Gateway:
 
 
 @contextmanager
-def running_gateway(memory: int = 4 << 30) -> Iterator[Gateway]:
-    """Give a gateway whose store has *memory* bytes, and end it."""
+def running_gateway(*, disk: int = 0) -> Iterator[Gateway]:
+    """Give a gateway with a store in memory, or with *disk* bytes in a sparse file; end it."""
     if shutil.which("radosgw") is None or shutil.which("ceph-osd") is None:
         raise AssertionError("no Ceph gateway here; say: make setup")
     # Short: the paths of Unix sockets below it have at most 107 bytes.
@@ -98,7 +107,13 @@ def running_gateway(memory: int = 4 << 30) -> Iterator[Gateway]:
         fsid = str(uuid.uuid4())
         configuration = home / "ceph.conf"
         configuration.write_text(
-            CONFIGURATION.format(home=home, fsid=fsid, port=port, mon=mon, memory=memory)
+            CONFIGURATION.format(
+                home=home,
+                fsid=fsid,
+                port=port,
+                mon=mon,
+                store=ON_DISK % disk if disk else IN_MEMORY,
+            )
         )
         environment = {**os.environ, "CEPH_CONF": str(configuration)}
         _start(processes, home, fsid, mon, environment)
