@@ -379,7 +379,7 @@ WHEREABOUTS = Endpoint(
     "whereabouts",
     "GET",
     f"{FS}/version/{{version}}/whereabouts",
-    "The file in which a version's bytes lie, told to who asks over a Unix socket.",
+    "The key of a version's blob; who asks over a Unix socket is told its file, too.",
     Whereabouts,
 )
 READ: Endpoint[bytes] = Endpoint(

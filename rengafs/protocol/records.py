@@ -312,8 +312,10 @@ class ServiceInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Whereabouts(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """Where the blob of a version lies on the service's own machine, for who may open it there."""
+    """Where the blob of a version lies: in its backend, and in a file for who may open that."""
 
+    blob: str = ""
+    """Its key in the backend, under which other tools find it there; empty: no bytes."""
     path: str = ""
     """Absolute; empty where the bytes are not in a file of that machine."""
     device: int = 0

@@ -9,6 +9,7 @@ from starlette.responses import Response, StreamingResponse
 from rengafs.backends.base import HASHED_BYTES
 from rengafs.catalog.applying import Staged
 from rengafs.catalog.catalog import Catalog
+from rengafs.catalog.parking import settled_key
 from rengafs.catalog.saving import EMPTY_SHA256
 from rengafs.catalog.values import Content
 from rengafs.protocol import frames
@@ -45,23 +46,25 @@ async def content(parts: Parts, call: Call) -> Response:
 
 
 async def whereabouts(parts: Parts, call: Call) -> Response:
-    """Answer in which file a version's bytes lie, to who is on this machine."""
+    """Answer the key of a version's blob; to who is on this machine, also in which file it is."""
     place = await parts.content(call.id("version"))
-    # A Unix socket's peer has no address. Who comes over a network, or through a proxy on a
-    # port, is told nothing of our disk.
-    if place.blob is None or call.request.client is not None:
+    if place.blob is None:
         return answer(Whereabouts())
     refuse_lost(place.blob, place)
+    key = settled_key(place.blob.key)
     path = parts.backend(place.blob.backend).file_of(place.blob.key)
-    if path is None:
-        return answer(Whereabouts())
+    # A Unix socket's peer has no address. Who comes over a network, or through a proxy on a
+    # port, is told nothing of our disk.
+    if path is None or call.request.client is not None:
+        return answer(Whereabouts(blob=key))
     try:
         status = await anyio.to_thread.run_sync(path.stat)
     except OSError:
         # Moved to another backend, or lost: the read itself will tell.
         parts.forget(place.version)
-        return answer(Whereabouts())
+        return answer(Whereabouts(blob=key))
     found = Whereabouts(
+        blob=key,
         path=str(path),
         device=status.st_dev,
         inode=status.st_ino,

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import re
-import subprocess
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -15,33 +14,12 @@ import pytest
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 from support.mounts import Home
-from support.rgw import Gateway
+from support.rgw import Gateway, s3cmd
 from support.storehome import configured
 from support.stores import container
 from support.swift import Swift, swift_command
 
 MIB = 1 << 20
-
-
-def s3cmd(gateway: Gateway, *arguments: object) -> str:
-    host = gateway.url.removeprefix("http://")
-    options = [
-        "--no-ssl",
-        f"--access_key={gateway.access_key}",
-        f"--secret_key={gateway.secret_key}",
-        f"--host={host}",
-        f"--host-bucket={host}",
-        "--config=/dev/null",
-    ]
-    done = subprocess.run(
-        ["s3cmd", *options, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
-    return done.stdout
 
 
 def plain_s3(gateway: Gateway) -> Any:

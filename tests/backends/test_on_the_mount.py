@@ -2,10 +2,13 @@
 
 import hashlib
 import os
+import tomllib
 from pathlib import Path
 
 import pytest
 from support.mounts import Home
+from support.rgw import Gateway, s3cmd
+from support.swift import Swift, swift_command
 
 MIB = 1 << 20
 
@@ -48,3 +51,35 @@ def test_saves_edits_and_history_are_in_the_store(home: Home, backend: str) -> N
     assert "4 blobs, 0 damaged" in checked.stdout
     for line in home.logs().splitlines():
         assert "testing" not in line  # the secrets of both stores
+
+
+@pytest.mark.fuse
+@pytest.mark.parametrize("backend", ["swift-here", "s3-here"])
+def test_the_stores_own_tools_read_a_file_under_the_key_that_the_mount_tells(
+    home: Home, swift: Swift, gateway: Gateway, backend: str, tmp_path: Path
+) -> None:
+    data = os.urandom(24 * MIB)
+    edited = data[: 9 * MIB] + b"!" + data[9 * MIB + 1 :]
+    there = tomllib.loads((home.path / "backends.toml").read_text())["backends"][backend]
+    with home.mounted("top", "--backend", backend) as top:
+        file = top / "data" / "large"
+        file.parent.mkdir()
+        file.write_bytes(data)
+        keys = [os.getxattr(file, "user.renga.blob").decode()]
+        with file.open("r+b") as editing:
+            editing.seek(9 * MIB)
+            editing.write(b"!")
+        keys.append(os.getxattr(file, "user.renga.blob").decode())
+        saves = sorted((file.parent / ".versions" / "large").iterdir())
+        assert [os.getxattr(save, "user.renga.blob").decode() for save in saves] == keys
+        (top / "data" / "empty").touch()
+        with pytest.raises(OSError, match="No data"):
+            os.getxattr(top / "data" / "empty", "user.renga.blob")
+
+    for key, content in zip(keys, (data, edited), strict=True):
+        got = tmp_path / key
+        if backend == "swift-here":
+            swift_command(swift, "download", there["container"], key, "-o", got)
+        else:
+            s3cmd(gateway, "get", f"s3://{there['bucket']}/{key}", got)
+        assert sha256(got) == hashlib.sha256(content).hexdigest()

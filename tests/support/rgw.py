@@ -92,6 +92,28 @@ class Gateway:
         return f"{self.url}/auth/v1.0"
 
 
+def s3cmd(gateway: Gateway, *arguments: object) -> str:
+    """Run S3's usual command-line client; return what it prints."""
+    host = gateway.url.removeprefix("http://")
+    options = [
+        "--no-ssl",
+        f"--access_key={gateway.access_key}",
+        f"--secret_key={gateway.secret_key}",
+        f"--host={host}",
+        f"--host-bucket={host}",
+        "--config=/dev/null",
+    ]
+    done = subprocess.run(
+        ["s3cmd", *options, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
 @contextmanager
 def running_gateway(*, disk: int = 0) -> Iterator[Gateway]:
     """Give a gateway with a store in memory, or with *disk* bytes in a sparse file; end it."""

@@ -24,6 +24,9 @@ PINS = b"user.renga.pins"
 """Set on the root to have the mount look whether pins have come or gone."""
 ORIGIN = "user.xdg.origin.url"
 
+BLOB = f"{PREFIX}blob"
+"""Of a file or a save: the key of its bytes in the backend, for the store's own tools."""
+
 _OF_VERSION: dict[str, Callable[[Version], str]] = {
     f"{PREFIX}version": lambda version: str(version.id),
     f"{PREFIX}sha256": lambda version: version.sha256,
@@ -58,6 +61,8 @@ async def get(remote: Remote, what: What, name: str) -> bytes:
                 return str(version.file).encode()
             if name in _OF_VERSION:
                 return _OF_VERSION[name](version).encode()
+            if name == BLOB:
+                return await _blob(remote, version.id)
         case _:
             pass
     raise NoSuchAttribute(f"there is no attribute {name!r}")
@@ -83,4 +88,13 @@ async def _of_node(remote: Remote, node: Node, name: str) -> bytes:
         return node.backend.encode()
     if name in _OF_VERSION and node.version is not None:
         return _OF_VERSION[name](await remote.version(node.version)).encode()
+    if name == BLOB and node.version is not None:
+        return await _blob(remote, node.version)
     raise NoSuchAttribute(f"there is no attribute {name!r}")
+
+
+async def _blob(remote: Remote, version: int) -> bytes:
+    key = (await remote.whereabouts(version)).blob
+    if not key:
+        raise NoSuchAttribute("there are no bytes, so they are nowhere")
+    return key.encode()
