@@ -14,7 +14,7 @@ from rengafs.backends.pieces import hash_pieces
 from rengafs.backends.remote import RemoteBackend
 from rengafs.backends.s3.backend import S3Store
 from rengafs.backends.store import Bytes, Upload
-from rengafs.protocol.errors import BackendRefused, Unavailable
+from rengafs.protocol.errors import BackendRefused, NoSpace, Unavailable
 
 MIB = 1 << 20
 
@@ -129,5 +129,28 @@ def test_a_sweep_goes_on_when_an_upload_ends_by_itself(fresh: Callable[[], S3Sto
         assert await backend.sweep_temporaries(-60) == 2
         assert store.raced
         assert await backend.sweep_temporaries(-60) == 0
+
+    go(backend, run)
+
+
+def test_a_quota_that_is_used_up_is_no_space(
+    gateway: Gateway, fresh: Callable[[], S3Store]
+) -> None:
+    store = fresh()
+    backend = backend_of(store, "s3")
+
+    async def run() -> None:
+        await backend.put(stream(b"first"))  # makes the bucket
+        bucket = f"--bucket={store._bucket}"
+        gateway.admin("quota", "set", "--quota-scope=bucket", bucket, f"--max-size={30 * MIB}")
+        gateway.admin("quota", "enable", "--quota-scope=bucket", bucket)
+        kept = await backend.put(in_pieces(bytes(20 * MIB)))
+        before = sorted(await keys(backend))
+        with pytest.raises(NoSpace, match="quota"):
+            await backend.put(in_pieces(bytes(20 * MIB)))
+        assert sorted(await keys(backend)) == before
+        assert await backend.sweep_temporaries(-60) == 0
+        await backend.delete(kept.key)
+        await backend.put(in_pieces(bytes(20 * MIB)))
 
     go(backend, run)

@@ -62,7 +62,7 @@ rgw gc obj min wait = 1
 rgw gc processor period = 1
 rgw run sync thread = false
 rgw multipart min part size = 5242880
-rgw dns name = 127.0.0.1
+rgw dns name = localhost
 """
 IN_MEMORY = f"""\
 osd objectstore = memstore
@@ -86,10 +86,29 @@ class Gateway:
     user: str = "test:tester"
     """For its Swift API."""
     key: str = "testing"
+    configuration: Path = Path()
 
     @property
     def auth_url(self) -> str:
         return f"{self.url}/auth/v1.0"
+
+    @property
+    def named_url(self) -> str:
+        """Its address by name: buckets may be names below it."""
+        return self.url.replace("127.0.0.1", "localhost")
+
+    def admin(self, *arguments: object) -> str:
+        """Run the gateway's own ``radosgw-admin``; return what it prints."""
+        done = subprocess.run(
+            ["radosgw-admin", *map(str, arguments)],
+            env={**os.environ, "CEPH_CONF": str(self.configuration)},
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+        assert done.returncode == 0, f"{arguments}: {done.stderr}"
+        return done.stdout
 
 
 def s3cmd(gateway: Gateway, *arguments: object) -> str:
@@ -140,7 +159,7 @@ def running_gateway(*, disk: int = 0) -> Iterator[Gateway]:
         environment = {**os.environ, "CEPH_CONF": str(configuration)}
         _start(processes, home, fsid, mon, environment)
         processes.wait_until(lambda: answers(f"http://127.0.0.1:{port}/"), "the gateway")
-        yield Gateway(f"http://127.0.0.1:{port}")
+        yield Gateway(f"http://127.0.0.1:{port}", configuration=configuration)
     finally:
         processes.stop()
         shutil.rmtree(home, ignore_errors=True)

@@ -7,9 +7,11 @@ import aiohttp
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConfigParseError,
     NoCredentialsError,
     ParamValidationError,
     PartialCredentialsError,
+    ProfileNotFound,
 )
 
 from rengafs.protocol.errors import (
@@ -39,6 +41,16 @@ PASSING = frozenset(
 MISSING = frozenset({"NoSuchKey", "NoSuchVersion", "404", "NotFound"})
 
 
+WRONG = (
+    ConfigParseError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+    ProfileNotFound,
+)
+"""What the library finds wrong before it asks the store: another try would not mend it."""
+
+
 class NoSuchUpload(Unavailable):
     """The store knows the upload no longer: it was ended, or dropped. A new one may succeed."""
 
@@ -54,7 +66,7 @@ def translated(what: str) -> Iterator[None]:
         yield
     except ClientError as error:
         raise _answered(what, error) from error
-    except (NoCredentialsError, PartialCredentialsError, ParamValidationError) as error:
+    except WRONG as error:
         raise BackendRefused(f"{what} can't be asked for: {error}") from error
     except (TimeoutError, BotoCoreError, aiohttp.ClientError, OSError) as error:
         text = str(error) or type(error).__name__
