@@ -11,8 +11,9 @@ from rengafs.cli.exits import Exit, refuse
 from rengafs.cli.mounttable import mounts
 from rengafs.fs.writes import draftfiles
 from rengafs.fs.writes.unsent import Report, Unsent, told
-from rengafs.fs.writes.writeback.journal import in_use, journals, read_journal
+from rengafs.fs.writes.writeback.journal import LOG, damaged_parts, in_use, journals, read_journal
 from rengafs.fs.writes.writeback.records import Done, Queued
+from rengafs.protocol.errors import RengafsError
 
 STATE = "user.renga.state"
 REPORT = "user.renga.report"
@@ -73,8 +74,18 @@ def what_is_left(state: Path) -> list[Left]:
     found: list[Left] = []
     for parent in sorted((state / "drafts").glob("*")):
         if parent.is_dir():
+            sent: set[str] = set()
             for journal in journals(parent):
-                found += _left_in(journal)
+                found += _left_in(journal, sent)
+            found += [
+                Left(
+                    name=f"a part of {path.name}",
+                    bytes=path.stat().st_size,
+                    kept=str(path),
+                    why="was damaged on this disk, and can't be read",
+                )
+                for path in damaged_parts(parent)
+            ]
             found += [
                 Left(
                     name=left.about.name or f"file {left.about.file}",
@@ -83,7 +94,10 @@ def what_is_left(state: Path) -> list[Left]:
                     why=left.about.why or "was being written when the mount ended",
                 )
                 for left in draftfiles.leftovers(parent)
-                if not left.about.journaled
+                if not (
+                    left.about.journal
+                    and (left.path.parent.name in sent or in_use(parent / left.about.journal))
+                )
             ]
     return found
 
@@ -111,14 +125,20 @@ def _plain(one: Unsent) -> str:
     return one.name or f"file {one.file}"
 
 
-def _left_in(journal: Path) -> list[Left]:
+def _left_in(journal: Path, sent: set[str]) -> list[Left]:
+    """Return what a journal has yet to send; add the drafts that it sends, or has, to *sent*."""
     if in_use(journal):
         return []
-    read = read_journal(journal)
+    try:
+        read = read_journal(journal)
+    except RengafsError as error:
+        size = (journal / LOG).stat().st_size
+        return [Left(name="what a mount saved", bytes=size, kept=str(journal), why=error.message)]
     if read is None:
         return []
     _, records = read
     done = {record.number for record in records if isinstance(record, Done)}
+    sent.update(record.draft for record in records if isinstance(record, Queued))
     return [
         Left(
             name=record.name,

@@ -193,12 +193,12 @@ async def _run(options: MountOptions, ready: Callable[[], None] | None) -> list[
             holding = _holding(remote, volume, options)
             recorder = Recorder(volume.inodes, options.recordings_directory, options.caller_uid)
             if not options.read_only and absence.is_on:
-                background.start_soon(_replay_later, absence, driver, info, options)
+                background.start_soon(_replay_later, absence, driver, info, options, saver)
             elif not options.read_only:
                 with trio.move_on_after(REPLAY_SECONDS) as replaying:
-                    await _replay(driver, info, options)
+                    await _replay(driver, info, options, saver)
                 if replaying.cancelled_caught:
-                    background.start_soon(_replay, driver, info, options)
+                    background.start_soon(_replay, driver, info, options, saver)
             metrics = Metrics() if options.metrics else None
             if metrics is not None:
                 metrics.look_at(
@@ -252,12 +252,14 @@ async def _saver(remote: Remote, info: ServiceInfo, options: MountOptions) -> As
         yield saver
 
 
-async def _replay(driver: TrioDriver, info: ServiceInfo, options: MountOptions) -> None:
+async def _replay(
+    driver: TrioDriver, info: ServiceInfo, options: MountOptions, saver: Saver
+) -> None:
     """Send what mounts that have ended left here; come back soon, whatever there is."""
     owner = Owner(catalog=info.catalog, user=info.user)
     # Under another name than the mount's: the mount is to hear of these changes by the feed.
     remote = Remote(driver, f"{options.mount_id}-replay")
-    await replay(options.drafts_directory.parent, owner, remote)
+    await replay(options.drafts_directory.parent, owner, remote, saver.conflicts)
 
 
 async def _drain(saver: Saver, options: MountOptions, ending: Ending) -> list[str]:
@@ -267,10 +269,10 @@ async def _drain(saver: Saver, options: MountOptions, ending: Ending) -> list[st
 
 
 async def _replay_later(
-    absence: Absence, driver: TrioDriver, info: ServiceInfo, options: MountOptions
+    absence: Absence, driver: TrioDriver, info: ServiceInfo, options: MountOptions, saver: Saver
 ) -> None:
     await absence.over()
-    await _replay(driver, info, options)
+    await _replay(driver, info, options, saver)
 
 
 async def _remote(

@@ -7,6 +7,7 @@ The promises of SEMANTICS.md's table that no death is needed for; those are in
 import errno
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -181,6 +182,54 @@ def test_writers_wait_at_the_bound(home):
         (path / "data" / "f").write_bytes(b"w" * 600_000)
         eventually(lambda: synced(path))
         assert (path / "data" / "f").read_bytes() == b"w" * 600_000
+
+
+def test_writers_wait_when_something_waits_for_too_long(home):
+    options = ["--write-back", "--unsent-age", "2", "--patience", "1"]
+    with home.mounted("buckets", *options) as path:
+        (path / "data").mkdir()
+        for name in ("f", "g"):
+            (path / "data" / name).write_bytes(b"before")
+        sync(path)
+        with Away(home):
+            (path / "data" / "f").write_bytes(b"one")
+            time.sleep(2.1)
+            with pytest.raises(OSError, match=rf"Errno {errno.EIO}"):
+                (path / "data" / "g").write_bytes(b"two")
+        eventually(lambda: synced(path))
+        (path / "data" / "g").write_bytes(b"three")
+        eventually(lambda: synced(path))
+        assert (path / "data" / "f").read_bytes() == b"one"
+        assert (path / "data" / "g").read_bytes() == b"three"
+
+
+def test_a_save_over_quota_does_not_vanish_in_a_rename_and_holds_up_nobody_else(home):
+    with home.serving("ann") as served:
+        options = ["--write-back", "--patience", "3", "--unsent-age", "2", *served.of("ann")]
+        with home.mounted("buckets", *options) as path:
+            for bucket in ("small", "other"):
+                (path / bucket).mkdir()
+                (path / bucket / "f").write_bytes(b"before")
+            sync(path)
+            quota = ["bucket", "quota", "--data", str(served.data), "small"]
+            home.run(*quota, "1K")
+            new = path / "small" / "f.tmp"
+            new.write_bytes(b"x" * 2000)
+            with pytest.raises(OSError, match=rf"Errno {errno.EDQUOT}"):
+                sync(new)
+            with pytest.raises(OSError, match=rf"Errno {errno.EDQUOT}"):
+                new.rename(path / "small" / "f")
+            assert (path / "small" / "f").read_bytes() == b"before"
+            assert new.read_bytes() == b"x" * 2000
+            with pytest.raises(OSError, match=rf"Errno {errno.EDQUOT}"):
+                new.unlink()
+            time.sleep(2.1)
+            (path / "other" / "f").write_bytes(b"after")
+            sync(path / "other" / "f")
+            (path / "small" / "f").chmod(0o600)
+            home.run(*quota, "none")
+            new.rename(path / "small" / "f")
+            assert saves(path / "small" / "f") == [b"before", b"x" * 2000]
 
 
 def test_a_full_disk_of_ours_is_enospc_of_close_and_nothing_earlier_is_lost(home):

@@ -58,8 +58,8 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     catalog: str = ""
     """The service that the file is of."""
     user: str = ""
-    journaled: bool = False
-    """A journal has an entry for them, and sends them."""
+    journal: str = ""
+    """The journal, in the same directory, that has an entry for them, or was about to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +175,10 @@ class DraftFiles:
             self.directory.rename(hidden)
         except FileNotFoundError:
             log.warning("the draft %s was removed by somebody else", self.directory)
-        self.directory = hidden
+        except OSError as error:
+            log.warning("the draft %s is not needed, and can't be removed: %s", hidden, error)
+        else:
+            self.directory = hidden
         self.close()
         shutil.rmtree(hidden, ignore_errors=True)
 
@@ -207,16 +210,20 @@ def remove(directory: Path) -> None:
         directory.rename(hidden)
     except FileNotFoundError:
         return
+    except OSError as error:
+        log.warning("the draft %s is not needed, and can't be removed: %s", directory, error)
+        return
     shutil.rmtree(hidden, ignore_errors=True)
 
 
 def leftovers(parent: Path) -> list[Leftover]:
     """Return what lies in *parent* and is not locked, oldest first."""
-    try:
-        directories = [path for path in parent.iterdir() if not path.name.startswith(".")]
-    except FileNotFoundError:
-        return []
-    found = [left for left in map(_leftover, directories) if left is not None]
+    with told("look for drafts"):
+        try:
+            directories = [path for path in parent.iterdir() if not path.name.startswith(".")]
+        except FileNotFoundError:
+            return []
+        found = [left for left in map(_leftover, directories) if left is not None]
     return sorted(found, key=lambda left: (left.about.mtime_ns, left.path))
 
 

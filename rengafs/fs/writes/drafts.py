@@ -80,7 +80,8 @@ class Draft:
         self._flight: Flight | None = None
         self._generation = self._committed = 0
         self._why = ""
-        self._closed = self._journaled = False
+        self._closed = False
+        self._journal = ""
         self._ahead: Sending | None = None
         """Who sends the bytes already."""
         self._may_be_sent = store.senders is not None
@@ -242,7 +243,7 @@ class Draft:
             why=self._why,
             catalog=self._store.catalog,
             user=self._store.user,
-            journaled=self._journaled,
+            journal=self._journal,
         )
 
     # --- commits ----------------------------------------------------------------------
@@ -352,24 +353,28 @@ class Draft:
                 content = await laid_over_base(content, start, self._reader, at, shown)
         return bytes(content)
 
-    async def seal(self, plan: CommitPlan) -> tuple[str, list[Range]]:
-        """Have what *plan* sends on disk for good: a journal counts on it from now on.
+    async def seal(self, plan: CommitPlan, journal: str) -> tuple[str, list[Range]]:
+        """Have what *plan* sends on disk for good: *journal* counts on it from now on.
 
-        Nothing may be written to the draft any more. Returns the name of its directory, and
-        the ranges of the payload that are in its file; other bytes of it are zero.
+        Nothing may be written to the draft any more, unless it is unsealed. Returns the name of
+        its directory, and the ranges of the payload that are in its file; other bytes are zero.
         """
         flight = self._flight
         assert flight is not None, "this plan is over"
         assert flight.plan is plan, "another snapshot was taken"
-        self._journaled = True
+        self._journal = journal
         try:
             await self.checkpoint(durable=True)
         except BaseException:
-            self._journaled = False
+            self.unseal()
             raise
         assert self._bytes.files is not None, "a checkpoint makes them"
         local = [pair for part in flight.sent for pair in flight.local.within(*part)]
         return self._bytes.files.directory.name, local
+
+    def unseal(self) -> None:
+        """Take back `seal`: nobody counts on it. The next checkpoint says so on disk."""
+        self._journal = ""
 
     async def release(self) -> None:
         """Let go of the draft, and leave what is on disk to whoever counts on it."""

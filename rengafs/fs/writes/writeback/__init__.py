@@ -3,9 +3,10 @@
 ==========  ========================================================================
 `sending`   workers: what waits becomes requests, and what comes of them is taken in
 `outbox`    what waits, file by file, in order; its bounds; who waits for it
+`keeping`   what the service refuses for good, put aside
 `journal`   the same on disk, so that it survives this process and this machine's power
-`records`   what the journal's records say
-`replaying` what mounts that have ended left behind, sent by the next one
+`logfile`   frames of the journal's file; `records`: what they say
+`replaying` journals of mounts that have ended, sent by the next one; `unsaved`: their drafts
 ==========  ========================================================================
 
 A file's entries are sent in their order, one request at a time; entries of many files share

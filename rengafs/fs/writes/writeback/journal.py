@@ -1,10 +1,10 @@
-"""The journal on disk: records one after another, each with its length and its checksum.
+"""The journal on disk: what a mount has yet to send, so that it survives it.
 
-    DIRECTORY / journal-UUID / log        frames: header, record, payload
+    DIRECTORY / journal-UUID / log        frames, see `logfile`
                                owner      an `Owner`
+                damaged-UUID-BYTE         what could not be read of a log, from that byte on
 
-A live journal holds a lock on its log. A frame that is cut off or damaged ends a journal:
-it was being written when the machine stopped, so nobody was told that it is safe.
+A live journal holds a lock on its log; `compact` puts another file in its place.
 
 Group commit: records that must be durable share one fsync where they come together; others
 are written along with the next of those.
@@ -14,10 +14,8 @@ import fcntl
 import logging
 import os
 import shutil
-import struct
 import uuid
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,37 +23,44 @@ import msgspec
 import trio
 
 from rengafs.fs.writes.draftfiles import told
-from rengafs.fs.writes.writeback.records import Done, Owner, Queued, Record
+from rengafs.fs.writes.writeback import logfile
+from rengafs.fs.writes.writeback.records import Done, Owner, Range, Record
+from rengafs.protocol.errors import Corrupt
 
 log = logging.getLogger(__name__)
 
 PREFIX = "journal-"
+DAMAGED = "damaged-"
 LOG, OWNER = "log", "owner"
-
-_header = struct.Struct("<III")
-"""Lengths of record and payload, crc32 of both."""
-_decoder = msgspec.json.Decoder(Queued | Done)
+COMPACT_BYTES = 1 << 20
+"""So much a log grows by before it is looked at whether most of it is of no use any more."""
 
 
 @dataclass(slots=True, eq=False)
 class _Frame:
+    record: Record
     data: bytes
-    payload_at: int
-    """Within *data*."""
     durable: bool
-    offset: int = -1
-    """Of the frame in the log, once it is written."""
+    """Somebody waits for it."""
+    start: int = -1
+    """In the log, once it is written."""
     error: Exception | None = None
 
 
 class Journal:
     """A log that is open. Made by `create` and `adopt`, which block."""
 
-    def __init__(self, directory: Path, log: int, owner: Owner, end: int) -> None:
+    def __init__(self, directory: Path, log: int, owner: Owner, end: int = 0) -> None:
         self.directory = directory
         self.owner = owner
         self._log = log
-        self._end = end
+        self._end = self._looked_at = end
+        self._places: dict[int, Range] = {}
+        """Frames of entries that are not done, by their numbers."""
+        self._live_bytes = 0
+        """Of these."""
+        self._early: set[int] = set()
+        """Entries that were done before their frames were written."""
         self._waiting: list[_Frame] = []
         self._turn = trio.Lock()
 
@@ -66,85 +71,217 @@ class Journal:
         hidden = parent / f".{PREFIX}{name}"
         with told("make a journal"):
             hidden.mkdir(parents=True, mode=0o700)
-            log = os.open(hidden / LOG, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
-                fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                (hidden / OWNER).write_bytes(msgspec.json.encode(owner))
-                directory = hidden.rename(parent / f"{PREFIX}{name}")
-                _sync(directory / OWNER)
-                _sync(directory)
-                _sync(parent)
+                log = _new_log(hidden / LOG)
+                try:
+                    (hidden / OWNER).write_bytes(msgspec.json.encode(owner))
+                    logfile.sync_path(hidden / OWNER)
+                    logfile.sync_path(hidden)
+                    directory = hidden.rename(parent / f"{PREFIX}{name}")
+                    logfile.sync_path(parent)
+                except BaseException:
+                    os.close(log)
+                    raise
             except BaseException:
-                os.close(log)
                 shutil.rmtree(hidden, ignore_errors=True)
                 raise
-        return cls(directory, log, owner, 0)
+        return cls(directory, log, owner)
 
     @classmethod
-    def adopt(cls, directory: Path) -> "tuple[Journal, list[tuple[Record, int]]] | None":
-        """Open the journal of a mount that has ended; None if it is in use, or none.
+    def adopt(cls, directory: Path) -> "tuple[Journal, list[Record]] | None":
+        """Open the journal of a mount that has ended; None if it is in use, or gone.
 
-        The records come with the offsets of their payloads.
+        What is damaged is copied aside, and told in the log; what is sound is not touched.
+        Raises `Corrupt` if it can't be told whose it is, and `NoSpace` and the like.
         """
-        try:
-            owner = msgspec.json.decode((directory / OWNER).read_bytes(), type=Owner)
-            log = os.open(directory / LOG, os.O_RDWR | os.O_CLOEXEC)
-        except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
-            return None
-        try:
-            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(log)
-            return None
-        records = list(_scan(log))
-        end = records[-1][2] if records else 0
-        # What is behind was being written when its mount died: nobody was told it is safe.
-        os.ftruncate(log, end)
-        journal = cls(directory, log, owner, end)
-        return journal, [(record, at) for record, at, _ in records]
+        with told("take over a journal"):
+            try:
+                log = os.open(directory / LOG, os.O_RDWR | os.O_CLOEXEC)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            try:
+                if not _locked(log, directory, fcntl.LOCK_EX):
+                    os.close(log)
+                    return None
+                owner = _owner(directory)
+                found = logfile.scan(log)
+                _keep_damaged(log, found, directory)
+            except BaseException:
+                os.close(log)
+                raise
+        journal = cls(directory, log, owner, found.end)
+        for frame in found.frames:
+            journal._placed(frame.record, frame.start, frame.stop)
+        return journal, [frame.record for frame in found.frames]
+
+    @property
+    def name(self) -> str:
+        """The name of its directory."""
+        return self.directory.name
 
     @property
     def size(self) -> int:
         """Bytes of the log."""
         return self._end
 
-    async def append(self, record: Record, payload: bytes = b"") -> int:
-        """Have a record on disk, and all that were noted before; return where its payload is.
+    # --- writing ----------------------------------------------------------------------
+
+    async def append(self, record: Record, payload: bytes = b"") -> None:
+        """Have a record on disk, and all that were noted before. Not to be cancelled.
 
         Raises `NoSpace` and the like; nothing of it is on disk then.
         """
-        frame = _framed(record, payload, durable=True)
+        frame = _Frame(record, logfile.framed(record, payload), durable=True)
         self._waiting.append(frame)
-        async with self._turn:
-            if frame.offset < 0 and frame.error is None:
-                await self._write()
+        # Who is cancelled here could not tell whether it is in the journal.
+        with trio.CancelScope(shield=True):
+            async with self._turn:
+                if frame.start < 0 and frame.error is None:
+                    await self._write()
         if frame.error is not None:
             raise frame.error
-        return frame.offset + frame.payload_at
 
     def note(self, record: Record) -> None:
         """Have a record on disk along with the next one that must be."""
-        self._waiting.append(_framed(record, b"", durable=False))
+        self._waiting.append(_Frame(record, logfile.framed(record, b""), durable=False))
+        if isinstance(record, Done):
+            self._forget(record.number, early=True)
 
     async def sync(self) -> None:
         """Have all that was noted on disk. Raises `NoSpace` and the like."""
-        async with self._turn:
-            if self._waiting:
-                await self._write()
+        with trio.CancelScope(shield=True):
+            async with self._turn:
+                if self._waiting and (error := await self._write()) is not None:
+                    raise error
 
-    async def read(self, places: list[tuple[int, int]]) -> list[bytes]:
-        """Return payloads, of (offset, length) each."""
-        return await trio.to_thread.run_sync(self._read, places)
+    async def _write(self) -> Exception | None:
+        """Write what waits. Shielded, by whoever has the turn."""
+        frames, self._waiting = self._waiting, []
+        error = await trio.to_thread.run_sync(self._try, frames)
+        if error is None:
+            for frame in frames:
+                self._placed(frame.record, frame.start, frame.start + len(frame.data))
+            return None
+        for frame in frames:
+            frame.error = error
+        # Who noted these was not waiting: they are still due.
+        self._waiting = [frame for frame in frames if not frame.durable] + self._waiting
+        return error
 
-    async def reset(self, is_idle: Callable[[], bool]) -> None:
-        """Forget what is on disk, if nobody needs it by then."""
-        async with self._turn:
-            if self._end and is_idle():
-                await trio.to_thread.run_sync(os.ftruncate, self._log, 0)
-                self._end = 0
+    def _try(self, frames: list[_Frame]) -> Exception | None:
+        try:
+            with told("write to the journal"):
+                self._put(frames)
+        except Exception as error:  # noqa: BLE001 - handed to each who waits for it
+            return error
+        return None
+
+    def _put(self, frames: list[_Frame]) -> None:
+        end = self._end
+        try:
+            logfile.write_all(self._log, b"".join(frame.data for frame in frames), end)
+            os.fdatasync(self._log)
+        except OSError:
+            os.ftruncate(self._log, end)
+            raise
+        for frame in frames:
+            frame.start = end
+            end += len(frame.data)
+        self._end = end
+
+    def _placed(self, record: Record, start: int, stop: int) -> None:
+        if isinstance(record, Done):
+            self._forget(record.number, early=False)
+        elif record.number in self._early:
+            self._early.remove(record.number)
+        else:
+            self._places[record.number] = (start, stop)
+            self._live_bytes += stop - start
+
+    def _forget(self, number: int, *, early: bool) -> None:
+        if number in self._places:
+            start, stop = self._places.pop(number)
+            self._live_bytes -= stop - start
+        elif early:
+            self._early.add(number)
+
+    # --- reading ----------------------------------------------------------------------
+
+    async def read(self, numbers: Iterable[int], *, check: bool = True) -> list[bytes]:
+        """Return the payloads of entries that are not done.
+
+        Raises `Corrupt` for one whose checksum is wrong, unless *check* is off, and
+        `InternalError` for a broken disk.
+        """
+        starts = [self._places[number][0] for number in numbers]
+        log = os.dup(self._log)  # `compact` closes the other
+
+        def read() -> list[bytes]:
+            with told("read the journal"):
+                return [logfile.payload_at(log, start, check=check) for start in starts]
+
+        try:
+            return await trio.to_thread.run_sync(read)
+        finally:
+            os.close(log)
+
+    # --- getting shorter --------------------------------------------------------------
+
+    @property
+    def is_wasteful(self) -> bool:
+        """Whether it has grown, and most of it is of no use any more."""
+        grown = self._end - self._looked_at
+        return grown >= COMPACT_BYTES and 2 * self._live_bytes <= self._end
+
+    async def compact(self, answers: Callable[[], list[Done]]) -> None:
+        """Keep only the entries that are not done, and *answers*: what later ones refer to.
+
+        Raises `NoSpace` and the like; then it is as it was.
+        """
+        with trio.CancelScope(shield=True):
+            async with self._turn:
+                if not self.is_wasteful:
+                    return
+                self._looked_at = self._end
+                places = dict(self._places)
+                if not places:
+                    await trio.to_thread.run_sync(_cut, self._log)
+                    self._end = self._looked_at = 0
+                    return
+                kept = b"".join(logfile.framed(done, b"") for done in answers())
+                log = await trio.to_thread.run_sync(self._rewritten, kept, list(places.values()))
+                at = len(kept)
+                for number, (start, stop) in places.items():
+                    if number in self._places:
+                        self._places[number] = (at, at + stop - start)
+                    at += stop - start
+                os.close(self._log)
+                self._log, self._end, self._looked_at = log, at, at
+
+    def _rewritten(self, kept: bytes, frames: list[Range]) -> int:
+        path = self.directory / f"{LOG}.new"
+        with told("shorten the journal"):
+            path.unlink(missing_ok=True)
+            new = _new_log(path)
+            try:
+                logfile.write_all(new, kept, 0)
+                logfile.copy_frames(self._log, frames, new, len(kept))
+                os.fsync(new)
+                path.rename(self.directory / LOG)
+            except BaseException:
+                path.unlink(missing_ok=True)
+                os.close(new)
+                raise
+        try:
+            logfile.sync_path(self.directory)
+        except OSError as error:
+            log.error("the journal %s may be an older one after a crash: %s", self.name, error)
+        return new
+
+    # --- ending -----------------------------------------------------------------------
 
     def close(self) -> None:
-        """Let the next mount find it."""
+        """Let the next mount find it. Blocks."""
         noted = [frame for frame in self._waiting if not frame.durable]
         try:
             if noted:
@@ -156,110 +293,109 @@ class Journal:
             os.close(self._log)
 
     def remove(self) -> None:
-        """Leave nothing of it."""
-        hidden = self.directory.with_name(f".{self.directory.name}")
-        self.directory.rename(hidden)
+        """Leave nothing of it. Blocks."""
+        hidden = self.directory.with_name(f".{self.name}")
+        try:
+            self.directory.rename(hidden)
+        except OSError as error:
+            log.warning("%s has been sent, and can't be removed: %s", self.directory, error)
+            self.close()
+            return
         os.close(self._log)
         shutil.rmtree(hidden, ignore_errors=True)
 
-    async def _write(self) -> None:
-        frames, self._waiting = self._waiting, []
-        error = await trio.to_thread.run_sync(self._try, frames)
-        if error is None:
-            return
-        for frame in frames:
-            frame.error = error
-        # Who noted these was not waiting: they are still due.
-        self._waiting = [frame for frame in frames if not frame.durable] + self._waiting
-
-    def _try(self, frames: list[_Frame]) -> Exception | None:
-        try:
-            with told("write to the journal"):
-                self._put(frames)
-        except Exception as error:  # noqa: BLE001 - handed to each who waits for it
-            return error
-        return None
-
-    def _put(self, frames: list[_Frame]) -> None:
-        data = memoryview(b"".join(frame.data for frame in frames))
-        end = self._end
-        try:
-            written = 0
-            while written < len(data):
-                written += os.pwrite(self._log, data[written:], end + written)
-            os.fdatasync(self._log)
-        except OSError:
-            os.ftruncate(self._log, end)
-            raise
-        for frame in frames:
-            frame.offset = end
-            end += len(frame.data)
-        self._end = end
-
-    def _read(self, places: list[tuple[int, int]]) -> list[bytes]:
-        return [os.pread(self._log, length, offset) for offset, length in places]
-
 
 def journals(parent: Path) -> list[Path]:
-    """Return the directories of journals in *parent*, in use or not."""
-    return sorted(path for path in parent.glob(f"{PREFIX}*") if path.is_dir())
+    """Return the directories of journals in *parent*, in use or not, the eldest first."""
+    found = []
+    for path in parent.glob(f"{PREFIX}*"):
+        try:
+            found.append(((path / OWNER).stat().st_mtime_ns, path))
+        except FileNotFoundError:
+            if path.is_dir():
+                found.append((0, path))
+        except NotADirectoryError:
+            continue
+    return [path for _, path in sorted(found)]
+
+
+def damaged_parts(parent: Path) -> list[Path]:
+    """Return what was damaged in journals of *parent*, copied aside."""
+    return sorted(parent.glob(f"{DAMAGED}*"))
 
 
 def in_use(directory: Path) -> bool:
-    """Whether a mount has a journal open, or it has just gone."""
+    """Whether a mount has a journal open; not if there is none."""
     try:
         log = os.open(directory / LOG, os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
-        return True
-    try:
-        fcntl.flock(log, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    else:
         return False
+    try:
+        return not _locked(log, directory, fcntl.LOCK_SH)
     finally:
         os.close(log)
 
 
 def read_journal(directory: Path) -> tuple[Owner, list[Record]] | None:
-    """Return what a journal says, in use or not; None for what is none. For `status`."""
+    """Return what a journal says, in use or not; None: it has gone. For `status`.
+
+    Raises `Corrupt` if it can't be told whose it is.
+    """
     try:
-        owner = msgspec.json.decode((directory / OWNER).read_bytes(), type=Owner)
         log = os.open(directory / LOG, os.O_RDONLY | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
+    except (FileNotFoundError, NotADirectoryError):
         return None
     try:
-        return owner, [record for record, _, _ in _scan(log)]
+        with told("read a journal"):
+            return _owner(directory), [frame.record for frame in logfile.scan(log).frames]
     finally:
         os.close(log)
 
 
-def _scan(log: int) -> Iterator[tuple[Record, int, int]]:
-    """Yield the sound records, with where their payloads begin and their frames end."""
-    offset = 0
-    while len(head := os.pread(log, _header.size, offset)) == _header.size:
-        length, payload, checksum = _header.unpack(head)
-        body = os.pread(log, length + payload, offset + _header.size)
-        if len(body) != length + payload or zlib.crc32(body) != checksum:
-            return
-        start = offset + _header.size + length
-        offset = start + payload
-        try:
-            yield _decoder.decode(body[:length]), start, offset
-        except (msgspec.DecodeError, msgspec.ValidationError):
-            return
+def _new_log(path: Path) -> int:
+    """Return a new log that is open, and locked."""
+    log = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return log
 
 
-def _framed(record: Record, payload: bytes, *, durable: bool) -> _Frame:
-    text = msgspec.json.encode(record)
-    checksum = zlib.crc32(payload, zlib.crc32(text))
-    head = _header.pack(len(text), len(payload), checksum)
-    return _Frame(b"".join((head, text, payload)), len(head) + len(text), durable)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+def _locked(log: int, directory: Path, how: int) -> bool:
+    """Lock a log that was found; return whether nobody else has, and it is still the log."""
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        fcntl.flock(log, how | fcntl.LOCK_NB)
+        return (directory / LOG).stat().st_ino == os.fstat(log).st_ino
+    except BlockingIOError:
+        return False
+    except (FileNotFoundError, NotADirectoryError):
+        return False  # it went while we looked
+
+
+def _owner(directory: Path) -> Owner:
+    path = directory / OWNER
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Owner)
+    except (FileNotFoundError, msgspec.DecodeError) as error:
+        raise Corrupt(f"{path} does not say whose journal this is: {error}") from error
+
+
+def _keep_damaged(file: int, found: logfile.Scan, directory: Path) -> None:
+    """Copy what can't be read aside, before anything is written over it."""
+    name = f"{DAMAGED}{directory.name.removeprefix(PREFIX)}"
+    for start, stop in found.damaged:
+        path = directory.parent / f"{name}-{start}"
+        logfile.keep_aside(file, (start, stop), path)
+        log.error(
+            "%d bytes of %s are damaged, from byte %d on; they are kept in %s: what was saved "
+            "last before that mount ended may be among them",
+            stop - start,
+            directory / LOG,
+            start,
+            path,
+        )
+    # Behind the last sound frame something has been cut off, or nothing was written.
+    os.ftruncate(file, found.end)
+
+
+def _cut(file: int) -> None:
+    with told("empty the journal"):
+        os.ftruncate(file, 0)

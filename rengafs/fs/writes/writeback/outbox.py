@@ -5,6 +5,7 @@ service has answered for it. Names of files that the service does not know yet a
 here (`made`). All state changes between awaits.
 """
 
+import logging
 import time
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -17,8 +18,10 @@ from cachetools import LRUCache
 from rengafs.fs.writes.unsent import Report, Unsent, told
 from rengafs.fs.writes.writeback.journal import Journal
 from rengafs.fs.writes.writeback.records import Done, Queued
-from rengafs.protocol.errors import RengafsError, Unreachable
+from rengafs.protocol.errors import RengafsError, Unavailable, Unreachable
 from rengafs.protocol.operations import Commit, MakeFile, Outcome
+
+log = logging.getLogger(__name__)
 
 SHOWN = 100
 """Files that a report names, of each kind."""
@@ -26,8 +29,6 @@ REMEMBERED = 10_000
 """Local versions whose real ids are remembered, and failures."""
 ENTRY_BYTES = 1024
 """What an entry without payload counts, so that their number is bounded too."""
-RESET_BYTES = 1 << 20
-"""A journal that has nothing to keep is emptied when it is longer."""
 AT_ONCE = 256
 AT_ONCE_BYTES = 4 << 20
 
@@ -39,7 +40,7 @@ class Limits:
     unsent_bytes: int = 1 << 30
     age_seconds: float = 3600.0
     log_bytes: int = 512 << 20
-    """Of the journal: it is emptied only when nothing waits any more."""
+    """Of the journal, which holds small payloads; large ones are in their drafts."""
     patience_seconds: float = 30.0
     """How long a writer waits for room, and fsync for the service."""
 
@@ -63,12 +64,8 @@ class Entry:
     """One thing that the service has yet to do."""
 
     queued: Queued
-    at: int = -1
-    """Where its payload is in the journal."""
     opener: Callable[[], AsyncIterator[bytes]] | None = None
     """Begins a payload that is too large for the journal."""
-    end: Callable[[], object] | None = None
-    """Called, and awaited, when the payload is not needed any more."""
 
     @property
     def size(self) -> int:
@@ -84,7 +81,7 @@ class Chain:
     """As the entries call it."""
     goes_to: int
     """As the service calls it: another, where the name was taken meanwhile."""
-    holder: Holder | None
+    holder: Holder
     entries: deque[Entry] = field(default_factory=deque)
     made_at: tuple[int, str] | None = None
     """Directory and name of a file that the service does not know yet."""
@@ -108,8 +105,6 @@ class Outbox:
         self.refusals: LRUCache[int, RengafsError] = LRUCache(REMEMBERED)
         self.suspect = 0
         """So many requests are to be of one file each: one of those before was refused whole."""
-        self.adding = 0
-        """Entries that are in the journal, or about to be, and not yet here."""
         self.hurried = 0
         """How many wait for the service."""
         self.work = trio.Event()
@@ -140,7 +135,7 @@ class Outbox:
         self._number += 1
         return self._number
 
-    def add(self, entry: Entry, holder: Holder | None) -> Chain:
+    def add(self, entry: Entry, holder: Holder) -> Chain:
         """Take an entry that is in the journal, or is noted there."""
         queued = entry.queued
         self._number = max(self._number, queued.number)
@@ -159,28 +154,41 @@ class Outbox:
         self._wake()
         return chain
 
-    async def room(self, size: int) -> None:
-        """Wait until *size* bytes more may wait. Raises `Unreachable` when patience ends."""
-        if self._has_room(size):
+    async def room(self, size: int, *, inline: bool) -> None:
+        """Wait until *size* bytes more may wait. Raises `Unreachable` when patience ends.
+
+        :param inline: whether they go into the journal.
+        """
+        logged = size if inline else 0
+        if self._has_room(size, logged):
             return
         with trio.move_on_after(self.limits.patience_seconds):
-            while not self._has_room(size):
+            while not self._has_room(size, logged):
                 await self.step()
             return
         raise self.problem or Unreachable(
-            f"{self.unsent_bytes} bytes wait to be sent, and no more may"
+            f"{self.unsent_bytes} bytes wait to be sent, for {self._age():.0f} s: no more may"
         )
 
-    def _has_room(self, size: int) -> bool:
-        if not self._chains:
-            return True
-        oldest = next(iter(self._chains.values())).entries
-        age = time.time() - oldest[0].queued.at_ms / 1000 if oldest else 0.0
-        return (
+    def _has_room(self, size: int, logged: int) -> bool:
+        return not self._chains or (
             self.unsent_bytes + size <= self.limits.unsent_bytes
-            and self.journal.size + size <= self.limits.log_bytes
-            and age <= self.limits.age_seconds
+            and self.journal.size + logged <= self.limits.log_bytes
+            and self._age() <= self.limits.age_seconds
         )
+
+    def _age(self) -> float:
+        """Return for how many seconds the eldest entry waits that the service has no answer for.
+
+        What it has no room for is one file's affair: others do not wait with it.
+        """
+        waiting = (
+            chain.entries[0].queued.at_ms
+            for chain in self._chains.values()
+            if chain.entries and (chain.problem is None or isinstance(chain.problem, Unavailable))
+        )
+        eldest = next(waiting, None)
+        return 0.0 if eldest is None else time.time() - eldest / 1000
 
     # --- what is asked ----------------------------------------------------------------
 
@@ -228,7 +236,7 @@ class Outbox:
     def _unsent(self, chain: Chain) -> Unsent:
         return Unsent(
             file=chain.file,
-            name=chain.holder.name if chain.holder else chain.entries[0].queued.name,
+            name=chain.holder.name,
             state=self.state(chain.file),
             entries=len(chain.entries),
             bytes=sum(entry.queued.payload for entry in chain.entries),
@@ -345,10 +353,8 @@ class Outbox:
         version = outcome.version.id if outcome.version is not None else None
         if isinstance(queued.operation, Commit) and version is not None:
             self._versions[-queued.number] = version
-        if chain.holder is not None:
-            chain.holder.arrived(queued, outcome)
-        goes_to = None if chain.goes_to == chain.file else chain.goes_to
-        self.journal.note(Done(number=queued.number, version=version, file=goes_to))
+        chain.holder.arrived(queued, outcome)
+        self.journal.note(_done(chain, queued.number, version))
         chain.entries.popleft()
         self.unsent_bytes -= entry.size
 
@@ -377,14 +383,19 @@ class Outbox:
         else:
             del self._chains[chain.file]
             self._aliases.pop(chain.goes_to, None)
-            if chain.holder is not None:
-                await chain.holder.finished(outcome)
-        if not self._chains and self.journal.size > RESET_BYTES:
-            await self.journal.reset(self._is_idle)
+            await chain.holder.finished(outcome)
+        if self.journal.is_wasteful:
+            try:
+                await self.journal.compact(self._answers)
+            except RengafsError as error:
+                log.warning("the journal %s stays long: %s", self.journal.name, error)
         self._wake()
 
-    def _is_idle(self) -> bool:
-        return not self._chains and not self.adding
+    def _answers(self) -> list[Done]:
+        """Return what entries to come, and drafts, may refer to."""
+        named = [Done(number=-local, version=is_now) for local, is_now in self._versions.items()]
+        moved = [_done(chain, 0, None) for chain in self._chains.values()]
+        return named + [done for done in moved if done.meant is not None]
 
     def _forget_name(self, chain: Chain) -> None:
         if chain.made_at is not None:
@@ -396,6 +407,12 @@ class Outbox:
         self.work = trio.Event()
         self._progress.set()
         self._progress = trio.Event()
+
+
+def _done(chain: Chain, number: int, version: int | None) -> Done:
+    if chain.goes_to == chain.file:
+        return Done(number=number, version=version)
+    return Done(number=number, version=version, file=chain.goes_to, meant=chain.file)
 
 
 def _run(chain: Chain) -> list[Entry]:

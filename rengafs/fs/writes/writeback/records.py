@@ -48,6 +48,8 @@ class Done(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag="d
     """What its local version is called by the service."""
     file: int | None = None
     """The file that it went to, where that is not the one that was meant."""
+    meant: int | None = None
+    """That one, then."""
 
 
 Record = Queued | Done

@@ -2,7 +2,8 @@
 
 What the service can't be asked, it is asked again, for as long as it takes. What it has no
 room for, or no right by this token, is tried again more slowly: that may change. What it
-refuses for good is put aside on disk, and told.
+refuses for good is put aside on disk, and told; where the local disk refuses that, the file
+waits on.
 """
 
 import logging
@@ -16,6 +17,8 @@ from rengafs.fs.remote import Remote
 from rengafs.fs.writes.unsent import Unsent
 from rengafs.fs.writes.writeback.outbox import Chain, Entry, Outbox
 from rengafs.protocol.errors import (
+    BackendRefused,
+    BodyMismatch,
     Corrupt,
     InternalError,
     NoSpace,
@@ -39,7 +42,14 @@ FIRST_DELAY = 0.2
 LONGEST_DELAY = 10.0
 SLOW_DELAY = 30.0
 
-_SLOW = (NoSpace, NotAuthenticated, InternalError, UnexpectedAnswer)
+_SLOW = (
+    NoSpace,
+    NotAuthenticated,
+    BackendRefused,
+    BodyMismatch,
+    InternalError,
+    UnexpectedAnswer,
+)
 """What may pass, but not soon."""
 
 PutAside = Callable[[Chain, RengafsError], Awaitable[str]]
@@ -76,11 +86,14 @@ class Sender:
         if not batch:
             return False
         last: dict[int, Outcome] = {}
+        failure = None
         try:
             await self._request(batch, last)
             self._outbox.problem = None
         except RengafsError as error:
-            await self._all_failed([chain for chain, _ in batch], error)
+            failure = error
+        if failure is not None:
+            await self._all_failed([chain for chain, _ in batch], failure)
         for chain, _ in batch:
             await self._outbox.release(chain, last.get(chain.file))
         return True
@@ -91,15 +104,18 @@ class Sender:
             return False
         chain, entry = taken
         assert entry.opener is not None, "that is what makes it large"
-        outcome = None
+        outcome = failure = None
         try:
             operation = self._operation(chain, entry)
             assert isinstance(operation, Commit), "nothing else has a payload"
             outcome = await self._remote.commit(operation, entry.opener)
             self._outbox.problem = None
-            self._answered(chain, entry, outcome)
         except RengafsError as error:
-            await self._failed(chain, error)
+            failure = error
+        if outcome is not None:
+            self._outbox.answered(chain, entry, outcome)
+        elif failure is not None:
+            await self._failed(chain, failure)
         await self._outbox.release(chain, outcome)
         return True
 
@@ -108,8 +124,8 @@ class Sender:
     ) -> None:
         """Send entries of several files; *last* gets the last good outcome of each."""
         pairs = [(chain, entry) for chain, entries in batch for entry in entries]
-        places = [(entry.at, entry.queued.payload) for _, entry in pairs if entry.queued.payload]
-        payloads = iter(await self._outbox.journal.read(places) if places else [])
+        numbers = [entry.queued.number for _, entry in pairs if entry.queued.payload]
+        payloads = iter(await self._outbox.journal.read(numbers) if numbers else [])
         sent: list[Operation | tuple[Commit, bytes]] = []
         for chain, entry in pairs:
             operation = self._operation(chain, entry)
@@ -120,7 +136,7 @@ class Sender:
         outcomes = await self._remote.apply(sent)
         for (chain, entry), operation_sent, outcome in zip(pairs, sent, outcomes, strict=True):
             if outcome.problem is None:
-                self._answered(chain, entry, outcome)
+                self._outbox.answered(chain, entry, outcome)
                 last[chain.file] = outcome
             elif outcome.problem.code != "skipped" and not _went_astray(chain, operation_sent):
                 await self._failed(chain, from_problem(outcome.problem))
@@ -138,9 +154,6 @@ class Sender:
             base = None
         return replace(operation, node=chain.goes_to, base=base)
 
-    def _answered(self, chain: Chain, entry: Entry, outcome: Outcome) -> None:
-        self._outbox.answered(chain, entry, outcome)
-
     async def _all_failed(self, chains: list[Chain], error: RengafsError) -> None:
         """Take in that a whole request was refused or did not get there."""
         if isinstance(error, Unavailable):
@@ -157,15 +170,16 @@ class Sender:
     async def _failed(self, chain: Chain, error: RengafsError) -> None:
         chain.problem = error
         if isinstance(error, (Unavailable, *_SLOW)):
-            delay = SLOW_DELAY if isinstance(error, _SLOW) else LONGEST_DELAY
-            delay = min(FIRST_DELAY * 2**chain.tries, delay)
-            chain.tries += 1
-            chain.retry_at = trio.current_time() + delay
-            log.info("%s is tried again in %.1f s: %s", chain.file, delay, error)
+            _try_again(chain, error)
             return
-        name = _name(chain, chain.entries[0])
+        name = chain.holder.name
         size = sum(entry.queued.payload for entry in chain.entries)
-        kept = await self._put_aside(chain, error)
+        try:
+            kept = await self._put_aside(chain, error)
+        except RengafsError as local:
+            log.error("%s is refused (%s), and can't be put aside: %s", name, error, local)
+            _try_again(chain, local)
+            return
         failure = Unsent(
             file=chain.file,
             name=name,
@@ -174,18 +188,22 @@ class Sender:
             since_ms=_now_ms(),
             kept=kept,
         )
-        log.error("%s is not saved: %s; its bytes are in %s", name, error, kept)
+        log.error("%s is not saved: %s; its bytes are in %s", name, error, kept or "no place")
         self._outbox.refused(chain, failure, error)
+
+
+def _try_again(chain: Chain, error: RengafsError) -> None:
+    longest = LONGEST_DELAY if isinstance(error, Unavailable) else SLOW_DELAY
+    delay = min(FIRST_DELAY * 2 ** min(chain.tries, 16), longest)
+    chain.tries += 1
+    chain.retry_at = trio.current_time() + delay
+    log.info("%s is tried again in %.1f s: %s", chain.file, delay, error)
 
 
 def _went_astray(chain: Chain, sent: Operation | tuple[Commit, bytes]) -> bool:
     """Whether an operation was sent to a file that has just turned out to be another one."""
     operation = sent[0] if isinstance(sent, tuple) else sent
     return getattr(operation, "node", chain.goes_to) != chain.goes_to
-
-
-def _name(chain: Chain, entry: Entry) -> str:
-    return chain.holder.name if chain.holder is not None else entry.queued.name
 
 
 def _now_ms() -> int:

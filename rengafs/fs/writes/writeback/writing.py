@@ -6,6 +6,7 @@ tool wants to be the one who makes it (O_EXCL), in a directory that this mount h
 Everything else that changes names waits for what it depends on, and asks the service.
 """
 
+import hashlib
 import logging
 import time
 import uuid
@@ -23,7 +24,7 @@ from rengafs.fs.writes.drafts import Draft
 from rengafs.fs.writes.flights import CommitPlan
 from rengafs.fs.writes.saving import Saved, Saver
 from rengafs.fs.writes.unsent import Report
-from rengafs.fs.writes.writeback.keeping import put_aside
+from rengafs.fs.writes.writeback.keeping import keep_all
 from rengafs.fs.writes.writeback.outbox import Chain, Entry, Outbox
 from rengafs.fs.writes.writeback.records import Queued
 from rengafs.protocol import names
@@ -34,7 +35,9 @@ from rengafs.protocol.operations import (
     Operation,
     Outcome,
     RemoveDirectory,
+    Rename,
     SetAttributes,
+    Unlink,
 )
 from rengafs.protocol.records import ROOT, Kind, Node
 
@@ -48,6 +51,8 @@ IDS = 2000
 MOST_FILES = 50_000
 """Of which something waits: each is some kilobytes of memory."""
 MOST_LAYERS = 50
+HASHED_HERE = 64 << 10
+"""Larger payloads are hashed in a thread."""
 
 
 class Held:
@@ -133,12 +138,8 @@ class WriteBack(Saver):
             if bucket is not None:
                 self._proven.add(bucket)
             return saved
-        await self.outbox.room(plan.payload_bytes)
-        self.outbox.adding += 1
-        try:
-            entry = await self._journal(inode, draft, plan, operation, before)
-        finally:
-            self.outbox.adding -= 1
+        await self.outbox.room(plan.payload_bytes, inline=plan.is_small)
+        entry = await self._journal(inode, draft, plan, operation, before)
         assert entry.queued.operation.key, "every entry has one"
         self._add(entry, inode).content = content
         content.waits(operation.mtime_ns or plan.mtime_ns)
@@ -163,13 +164,22 @@ class WriteBack(Saver):
         noted, self._noted = self._noted, set()
         try:
             if plan.is_small:
-                queued = self._queued(operation, operation.node, inode)
                 payload = b"".join([piece async for piece in plan.open_payload()])
-                return Entry(queued, at=await self.outbox.journal.append(queued, payload))
-            directory, local = await draft.seal(plan)
-            queued = self._queued(operation, operation.node, inode)
+                digest = await _sha256(payload)
+                operation = replace(operation, payload_sha256=digest)
+                queued = self._queued(operation, operation.node, inode)
+                await self.outbox.journal.append(queued, payload)
+                return Entry(queued)
+            directory, local = await draft.seal(plan, self.outbox.journal.name)
+            # Its own name is the key: whoever finds the draft without the journal's entry
+            # may send it, and the service carries it out once.
+            queued = self._queued(operation, operation.node, inode, key=directory)
             queued = replace(queued, draft=directory, local=local)
-            await self.outbox.journal.append(queued)
+            try:
+                await self.outbox.journal.append(queued)
+            except BaseException:
+                draft.unseal()
+                raise
             return Entry(queued, opener=plan.open_payload)
         except RengafsError:
             self._noted |= noted
@@ -287,41 +297,53 @@ class WriteBack(Saver):
         """Wait until the service has all that *operation* depends on."""
         if not len(self.outbox):
             return
+        named = self._named(operation)
+        await self._clear(named, must=isinstance(operation, (Rename, Unlink)))
+        # Which files stand in a directory, or bear a name too, can't be told by their names.
+        removes = isinstance(operation, RemoveDirectory)
+        await self._clear(lambda inode: removes or inode.node.links > 1, must=False)
+
+    async def _clear(self, concerned: Callable[[Inode], bool], *, must: bool) -> None:
+        """Wait for files; go on without what was refused.
+
+        :param must: not without what the service may still take: it would not get to be
+            a version of its name any more.
+        """
         try:
-            await self._clear(operation)
+            await self._settle(concerned)
         except Unavailable:
             raise
         except RengafsError as error:
+            if must and self._files(concerned):
+                raise
             log.info("goes on without what was refused: %s", error)
 
-    async def _clear(self, operation: Operation) -> None:
-        if isinstance(operation, RemoveDirectory):
-            # Which of them stand in it can't be told by its name.
-            await self._settle(lambda _inode: True)
-            return
+    def _named(self, operation: Operation) -> Callable[[Inode], bool]:
+        """Return what tells whether an operation names a file."""
         node = getattr(operation, "node", None)
         places = {
             (getattr(operation, parent, None), getattr(operation, name, None))
             for parent, name in (("parent", "name"), ("new_parent", "new_name"))
         }
-        await self._settle(
-            lambda inode: (
-                inode.node.id == node
-                or inode.node.links > 1
-                or (self._node_of(inode.parent), names.to_wire(inode.name)) in places
-            )
+        return lambda inode: (
+            inode.node.id == node
+            or (self._node_of(inode.parent), names.to_wire(inode.name)) in places
         )
 
     async def _settle(
         self, concerned: Callable[[Inode], bool], seconds: float | None = None
     ) -> None:
+        if files := self._files(concerned):
+            await self.outbox.settle(files, seconds)
+
+    def _files(self, concerned: Callable[[Inode], bool]) -> list[int]:
+        """Return the files that *concerned* says yes to, of those of which something waits."""
         files = []
         for chain in self.outbox.chains():
             inode = self._inode_of(chain)
             if inode is not None and inode.is_live and concerned(inode):
                 files.append(chain.file)
-        if files:
-            await self.outbox.settle(files, seconds)
+        return files
 
     # --- telling ----------------------------------------------------------------------
 
@@ -357,6 +379,8 @@ class WriteBack(Saver):
                 await content.sent(inode)
                 if not content.is_open and inode.content is content:
                     inode.content = None
+        except RengafsError as error:
+            log.error("file %d, closed: %s", inode.node.id, error)
         finally:
             self._inodes.closed(inode)
 
@@ -375,12 +399,12 @@ class WriteBack(Saver):
         self._add(Entry(queued), inode)
 
     def _queued(
-        self, operation: MakeFile | SetAttributes | Commit, file: int, inode: Inode
+        self, operation: MakeFile | SetAttributes | Commit, file: int, inode: Inode, key: str = ""
     ) -> Queued:
         return Queued(
             number=self.outbox.next_number(),
             file=file,
-            operation=replace(operation, key=uuid.uuid4().hex),
+            operation=replace(operation, key=key or uuid.uuid4().hex),
             name=self.path_of(inode),
             at_ms=time.time_ns() // 1_000_000,
         )
@@ -416,19 +440,9 @@ class WriteBack(Saver):
         return time.time_ns() + self._offset_ns
 
 
-async def keep_all(outbox: Outbox, chain: Chain, drafts: Path, error: RengafsError) -> str:
-    """Put aside all saves of a file that wait; return where the newest is, empty for none."""
-    kept = ""
-    for entry in chain.entries:
-        queued = entry.queued
-        if not isinstance(queued.operation, Commit):
-            continue
-        payload = b""
-        if not queued.draft and queued.payload:
-            payload = (await outbox.journal.read([(entry.at, queued.payload)]))[0]
-        owner = outbox.journal.owner
-        path = await trio.to_thread.run_sync(
-            put_aside, drafts, owner, queued, payload, f"{error.code}: {error.message}"
-        )
-        kept = str(path)
-    return kept
+async def _sha256(payload: bytes) -> str:
+    if not payload:
+        return ""
+    if len(payload) <= HASHED_HERE:
+        return hashlib.sha256(payload).hexdigest()
+    return (await trio.to_thread.run_sync(hashlib.sha256, payload)).hexdigest()
