@@ -152,6 +152,7 @@ async def _run(options: MountOptions, ready: Callable[[], None] | None) -> list[
             # Behind a journal, close has nothing to wait for.
             senders=None if options.write_back else Senders(remote, background),
         )
+        background.start_soon(drafts.unkept.keep)
         is_here = options.endpoint.startswith("unix:")
         blobs = BlobFiles(remote if is_here else None, disk)
         readers = Readers(

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.disks import resize, small_disk
 
-from rengafs.fs.writes.draftfiles import ABOUT, About
+from rengafs.fs.writes.draftfiles import ABOUT, About, leftovers
 from rengafs.fs.writes.draftlimits import DraftLimits
 from rengafs.fs.writes.drafts import CommitPlan, Draft, DraftStore
 from rengafs.protocol.errors import NoSpace, Unreachable
@@ -557,9 +557,9 @@ async def test_refused_bytes_are_found_after_the_draft_is_closed(tmp_path):
     await draft.snapshot()
 
     path = await draft.keep("forbidden: read only")
-    assert await store.leftovers() == []  # it is in use
+    assert leftovers(store.directory) == []  # it is in use
     await draft.close()
-    (left,) = await store.leftovers()
+    (left,) = leftovers(store.directory)
 
     assert left.path == path
     assert path.read_bytes()[4:10] == b"unsent"
@@ -619,16 +619,80 @@ trio.run(main)
     )
     try:
         assert process.stdout.readline() == b"written\n"
-        assert await store.leftovers() == []
+        assert leftovers(store.directory) == []
     finally:
         process.kill()
         process.wait()
         process.stdout.close()
 
-    (left,) = await store.leftovers()
+    (left,) = leftovers(store.directory)
     assert left.about.extents == [(0, 20_000_000)]
     assert left.about.length == 20_000_000
     assert left.about.mount == "dead"
+
+
+async def described(store, extents):
+    """Wait until a draft on disk says that it has *extents*."""
+    with trio.fail_after(3600):
+        while True:
+            for path in store.directory.glob(f"[!.]*/{ABOUT}"):
+                about = msgspec.json.decode(path.read_bytes(), type=About)
+                if about.extents == extents:
+                    return about
+            await trio.sleep(0.1)
+
+
+async def test_what_is_written_gets_to_the_disk_soon_without_being_asked_for(
+    tmp_path, autojump_clock
+):
+    saves = Saves()
+    store = store_in(tmp_path)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(store.unkept.keep)
+        draft = await store.make(file=FILE, base=7, base_length=0, reader=None)
+        await draft.write(0, b"one")
+        await described(store, [(0, 3)])
+        await draft.write(10, b"two")
+        about = await described(store, [(0, 3), (10, 13)])
+        assert (about.base, about.length) == (7, 13)
+        await saves.commit(draft)
+        about = await described(store, [])
+        assert (about.base, about.length, about.base_size) == (draft.base, 13, 13)
+        assert len(store.unkept) == 0
+        await draft.write(0, b"x")
+        await draft.discard()
+        assert len(store.unkept) == 0
+        nursery.cancel_scope.cancel()
+    assert left_on_disk(tmp_path) == []
+
+
+async def test_what_is_clean_and_small_is_not_put_on_disk_by_waiting(tmp_path, autojump_clock):
+    store = store_in(tmp_path)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(store.unkept.keep)
+        draft = await store.make(file=FILE, base=None, base_length=0, reader=None)
+        await draft.write(0, b"one")
+        await Saves().commit(draft)
+        await trio.sleep(100)
+        assert left_on_disk(tmp_path) == []
+        await draft.discard()
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_the_disk_refuses_is_put_there_when_it_has_room(disk, autojump_clock):
+    store = store_in(disk)
+    filler = disk / "filler"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(store.unkept.keep)
+        filler.write_bytes(bytes(3 * MIB + 900_000))
+        draft = await store.make(file=FILE, base=None, base_length=0, reader=None)
+        await draft.write(0, b"y" * 500_000)
+        await trio.sleep(10)
+        assert len(store.unkept) == 1
+        filler.unlink()
+        await described(store, [(0, 500_000)])
+        await draft.discard()
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_leftover_whose_description_is_gone_is_still_shown(tmp_path):
@@ -636,10 +700,10 @@ async def test_a_leftover_whose_description_is_gone_is_still_shown(tmp_path):
     draft = await store.make(file=1, base=None, base_length=0, reader=None)
     await draft.write(0, b"precious")
     await draft.close()
-    (left,) = await store.leftovers()
+    (left,) = leftovers(store.directory)
     left.path.with_name(ABOUT).write_text("{torn")
 
-    (left,) = await store.leftovers()
+    (left,) = leftovers(store.directory)
 
     assert left.path.read_bytes() == b"precious"
     assert "can't be read" in left.about.why

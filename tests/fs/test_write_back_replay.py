@@ -14,6 +14,7 @@ from support.services import running_service
 from support.trouble import Trouble
 from support.writing import SECONDS, Away, eventually, kill, process_of, report, saves, sync
 
+from rengafs.fs.writes.draftfiles import read_about
 from rengafs.fs.writes.writeback.journal import LOG
 
 # The mount, with something that happens when a draft is sealed and not yet in the journal.
@@ -265,3 +266,39 @@ def test_conflicts_that_come_of_a_replay_are_told(home):
             assert told["name"] == "data/f"
             assert "data/f: conflict" in home.run("status").stdout
         assert saves(keeper / "data" / "f") == [b"base", b"theirs", b"base ours"]
+
+
+@pytest.mark.parametrize("options", [["--write-back"], []], ids=["write-back", "close-to-open"])
+def test_a_small_file_that_was_open_is_saved_some_seconds_after_it_was_written(home, options):
+    body = os.urandom(10_000)
+    with home.mounted("keeper") as keeper:
+        with dying(home, *options) as path:
+            (path / "data").mkdir()
+            (path / "data" / "old").write_bytes(b"before" * 1000)
+            (path / "data" / "synced").write_bytes(b"before")
+            sync(path)
+            files = [open(path / "data" / name, "r+b", 0) for name in ("old", "synced")]  # noqa: SIM115
+            files.append(open(path / "data" / "new", "wb", 0))  # noqa: SIM115
+            for file in files:
+                file.write(body)
+            eventually(lambda: sorted(described(home)) == [10_000] * 3)
+            os.fsync(files[1].fileno())
+            eventually(lambda: sorted(described(home)) == [0, 10_000, 10_000])
+        for file in files:
+            with suppress(OSError):
+                file.close()
+        with home.mounted("next"):
+            assert leftovers(home) == []
+        data = keeper / "data"
+        assert saves(data / "old") == [b"before" * 1000, body]
+        assert saves(data / "synced") == [b"before", body]
+        assert saves(data / "new") == [body]
+
+
+def described(home):
+    """How many bytes each draft says that it has and the service has not."""
+    found = []
+    for path in leftovers(home):
+        about = read_about(path.parent)
+        found.append(-1 if about is None else sum(stop - start for start, stop in about.extents))
+    return found

@@ -266,7 +266,7 @@ class Content:
     async def closed(self, inode: Inode) -> None:
         """Count a handle less; after the last, let go of readers and of a clean draft.
 
-        Bytes that could not be saved stay on disk (see `DraftStore.leftovers`), but no longer
+        Bytes that could not be saved stay on disk (see `draftfiles.leftovers`), but no longer
         show in the mount: the kernel must forget them.
         """
         self._handles -= 1

@@ -6,7 +6,8 @@
 `conflicts`    saves that met another's; `unsent`: what a mount says it has yet to send
 `drafts`       a file as it is being written, over its base
 `flights`      what of it is on its way; `layers`: a draft over a draft
-`localbytes`   where its bytes lie: `writebuffer` in memory, `draftfiles` on disk
+`localbytes`   where its bytes lie: `writebuffer` in memory, `draftfiles` on disk, `unkept`
+               how they get from there to here
 `draftlimits`  how much they may hold; `extents`: sets of byte ranges
 =============  =======================================================================
 """

@@ -28,15 +28,16 @@ import trio
 
 from rengafs.fs.writes import draftfiles
 from rengafs.fs.writes.ahead import Senders, Sending
-from rengafs.fs.writes.draftfiles import About, DraftFiles, Leftover, Range
+from rengafs.fs.writes.draftfiles import About, DraftFiles, Range
 from rengafs.fs.writes.draftlimits import DraftLimits
 from rengafs.fs.writes.extents import Extents
 from rengafs.fs.writes.flights import CommitPlan, Flight, coarsened
 from rengafs.fs.writes.layers import BaseReader, laid, laid_over_base
 from rengafs.fs.writes.localbytes import LocalBytes
+from rengafs.fs.writes.unkept import Unkept
 from rengafs.protocol.errors import RengafsError
 
-__all__ = ["BaseReader", "CommitPlan", "Draft", "DraftStore", "Leftover"]
+__all__ = ["BaseReader", "CommitPlan", "Draft", "DraftStore"]
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +102,11 @@ class Draft:
         """What was written since the base. Not to be changed."""
         return self._changed
 
+    @property
+    def needs_keeping(self) -> bool:
+        """Whether it has what the service has not, or is on disk, perhaps as it was."""
+        return self.dirty or self._bytes.files is not None
+
     # --- reading and writing ----------------------------------------------------------
 
     async def write(self, offset: int, data: bytes) -> None:
@@ -149,6 +155,7 @@ class Draft:
             if length == before:
                 return
             self._generation += 1
+            self._store.unkept.add(self)
             if length > before:
                 return
             self._cut(length)
@@ -176,6 +183,7 @@ class Draft:
             self._flight.since.add(start, stop)
         self._length = max(self._length, stop)
         self._generation += 1
+        self._store.unkept.add(self)
         self.mtime_ns = self._store.clock()
         if self._ahead is not None:
             self._ahead.wrote(start, stop)
@@ -286,6 +294,7 @@ class Draft:
         self.base, self._base_size = version, size
         self.base_length = min(size, flight.cut)
         self._why = ""
+        self._store.unkept.add(self)
         if flight.saved or flight.cut < plan.length:
             async with self._lock:
                 await self._bytes.tidy()
@@ -293,6 +302,7 @@ class Draft:
     def rebase(self, version: int) -> None:
         """Go on from *version*, which has the same bytes as the base: a file was renamed."""
         self.base = version
+        self._store.unkept.add(self)
 
     def _depart(self) -> Flight:
         """Return the flight of what the draft is now, with its plan."""
@@ -303,6 +313,7 @@ class Draft:
             # The service cuts the base once, at the end: what was cut off before the draft
             # grew again must be sent as zeros.
             sent.add(self.base_length, min(self._base_size, self._length))
+        is_filled = len(self._changed) > self._store.limits.extents
         sent = coarsened(sent, self._store.limits.extents)
         flight = Flight(
             sent=sent,
@@ -319,16 +330,11 @@ class Draft:
             open_payload=lambda: self._payload(flight),
             begun_on=self.base,
             mtime_ns=self.mtime_ns,
-            is_small=self._fits_inline(flight),
-            is_filled=len(self._changed) > self._store.limits.extents,
+            # What is filled in is not local.
+            is_small=not is_filled and sent.total <= self._store.limits.inline,
+            is_filled=is_filled,
         )
         return flight
-
-    def _fits_inline(self, flight: Flight) -> bool:
-        limits = self._store.limits
-        if len(self._changed) > limits.extents:
-            return False  # what was filled in is not local
-        return flight.sent.total <= limits.inline
 
     async def _payload(self, flight: Flight) -> AsyncIterator[bytes]:
         if flight.inline is not None:
@@ -390,8 +396,9 @@ class Draft:
         """
         async with self._lock:
             self._check_open()
-            await self._bytes.flush(self._length, self._flight)
-            await self._bytes.describe(durable=durable)
+            with self._store.unkept.being_kept(self):
+                await self._bytes.flush(self._length, self._flight)
+                await self._bytes.describe(durable=durable)
 
     async def keep(self, reason: str, *, under_way: bool = False) -> Path | None:
         """Note that a commit was refused; return where the bytes are.
@@ -433,6 +440,7 @@ class Draft:
 
     async def _end(self, end: Callable[[DraftFiles], None]) -> None:
         self._closed = True
+        self._store.unkept.discard(self)
         self._flight = None
         self._end_ahead()
         with trio.CancelScope(shield=True):
@@ -473,6 +481,7 @@ class DraftStore:
         self.limits = limits or DraftLimits()
         self.buffered_bytes = 0
         """Of all drafts together, in memory."""
+        self.unkept = Unkept()
 
     def has_room(self, size: int) -> bool:
         """Whether *size* bytes more may stay in memory."""
@@ -492,9 +501,3 @@ class DraftStore:
         Nothing is on disk until something has to be.
         """
         return Draft(self, file=file, name=name, base=base, base_length=base_length, reader=reader)
-
-    async def leftovers(self) -> list[Leftover]:
-        """Return what drafts have left that nobody has open, oldest first."""
-        return await trio.to_thread.run_sync(
-            draftfiles.leftovers, self.directory, limiter=self.limiter
-        )
