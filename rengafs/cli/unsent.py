@@ -13,6 +13,7 @@ from rengafs.fs.writes import draftfiles
 from rengafs.fs.writes.unsent import Report, Unsent, told
 from rengafs.fs.writes.writeback.journal import LOG, damaged_parts, in_use, journals, read_journal
 from rengafs.fs.writes.writeback.records import Done, Queued
+from rengafs.fs.writes.writeback.told import conflicts_in
 from rengafs.protocol.errors import RengafsError
 
 STATE = "user.renga.state"
@@ -33,7 +34,7 @@ class Left(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     name: str
     bytes: int
     kept: str
-    """Where it lies: a file with the bytes at their offsets, or a journal."""
+    """Where it lies: a file with the bytes at their offsets, or a journal; empty: it was sent."""
     why: str = ""
 
 
@@ -87,6 +88,9 @@ def what_is_left(state: Path) -> list[Left]:
                 for path in damaged_parts(parent)
             ]
             found += [
+                Left(name=one.name, bytes=0, kept="", why=one.state) for one in conflicts_in(parent)
+            ]
+            found += [
                 Left(
                     name=left.about.name or f"file {left.about.file}",
                     bytes=sum(stop - start for start, stop in left.about.extents),
@@ -118,6 +122,9 @@ def tell_unsent(mountpoint: str, report: Report | None) -> None:
 def tell_left(left: list[Left]) -> None:
     """Print what mounts that have ended left."""
     for one in left:
+        if not one.kept:
+            output.line(f"left by an earlier mount: {one.name}: {one.why}")
+            continue
         output.line(f"left unsent: {one.name}, {one.bytes} bytes, in {one.kept}: {one.why}")
 
 

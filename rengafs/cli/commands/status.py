@@ -88,7 +88,15 @@ def command(path: Path | None, watch: bool, as_json: bool) -> None:
 
 
 def _status(paths: Paths) -> Status:
-    return Status(mounts=_mounts(paths), services=_services(paths), left=what_is_left(paths.state))
+    mounted = _mounts(paths)
+    told = {
+        (one.name, one.state)
+        for mount in mounted
+        if mount.unsent is not None
+        for one in mount.unsent.conflicts
+    }
+    left = [one for one in what_is_left(paths.state) if (one.name, one.why) not in told]
+    return Status(mounts=mounted, services=_services(paths), left=left)
 
 
 def _show(status: Status) -> None:

@@ -199,7 +199,7 @@ def read_about(directory: Path) -> About | None:
     """Return the description of a draft, or None where there is none that can be read."""
     try:
         return msgspec.json.decode((directory / ABOUT).read_bytes(), type=About)
-    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError):
         return None
 
 

@@ -7,6 +7,7 @@
 `journal`   the same on disk, so that it survives this process and this machine's power
 `logfile`   frames of the journal's file; `records`: what they say
 `replaying` journals of mounts that have ended, sent by the next one; `unsaved`: their drafts
+`told`      conflicts that came of it, for people
 ==========  ========================================================================
 
 A file's entries are sent in their order, one request at a time; entries of many files share

@@ -32,8 +32,10 @@ log = logging.getLogger(__name__)
 PREFIX = "journal-"
 DAMAGED = "damaged-"
 LOG, OWNER = "log", "owner"
-COMPACT_BYTES = 1 << 20
-"""So much a log grows by before it is looked at whether most of it is of no use any more."""
+EMPTY_BYTES = 1 << 20
+"""A log grows by so much before it is emptied, if nothing in it waits."""
+COMPACT_BYTES = 8 << 20
+"""And by so much before what waits is copied to another, if it is the lesser part."""
 
 
 @dataclass(slots=True, eq=False)
@@ -230,8 +232,8 @@ class Journal:
     @property
     def is_wasteful(self) -> bool:
         """Whether it has grown, and most of it is of no use any more."""
-        grown = self._end - self._looked_at
-        return grown >= COMPACT_BYTES and 2 * self._live_bytes <= self._end
+        least = COMPACT_BYTES if self._places else EMPTY_BYTES
+        return self._end - self._looked_at >= least and 2 * self._live_bytes <= self._end
 
     async def compact(self, answers: Callable[[], list[Done]]) -> None:
         """Keep only the entries that are not done, and *answers*: what later ones refer to.
@@ -308,14 +310,15 @@ class Journal:
 def journals(parent: Path) -> list[Path]:
     """Return the directories of journals in *parent*, in use or not, the eldest first."""
     found = []
-    for path in parent.glob(f"{PREFIX}*"):
-        try:
-            found.append(((path / OWNER).stat().st_mtime_ns, path))
-        except FileNotFoundError:
-            if path.is_dir():
-                found.append((0, path))
-        except NotADirectoryError:
-            continue
+    with told("look for journals"):
+        for path in parent.glob(f"{PREFIX}*"):
+            try:
+                found.append(((path / OWNER).stat().st_mtime_ns, path))
+            except FileNotFoundError:
+                if path.is_dir():
+                    found.append((0, path))
+            except NotADirectoryError:
+                continue
     return [path for _, path in sorted(found)]
 
 
@@ -326,14 +329,15 @@ def damaged_parts(parent: Path) -> list[Path]:
 
 def in_use(directory: Path) -> bool:
     """Whether a mount has a journal open; not if there is none."""
-    try:
-        log = os.open(directory / LOG, os.O_RDONLY | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    try:
-        return not _locked(log, directory, fcntl.LOCK_SH)
-    finally:
-        os.close(log)
+    with told("look at a journal"):
+        try:
+            log = os.open(directory / LOG, os.O_RDONLY | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        try:
+            return not _locked(log, directory, fcntl.LOCK_SH)
+        finally:
+            os.close(log)
 
 
 def read_journal(directory: Path) -> tuple[Owner, list[Record]] | None:

@@ -22,6 +22,7 @@ from rengafs.fs.writes.writeback.keeping import keep_all
 from rengafs.fs.writes.writeback.outbox import Chain, Entry, Outbox
 from rengafs.fs.writes.writeback.records import Done, Owner, Queued, Record
 from rengafs.fs.writes.writeback.sending import Sender
+from rengafs.fs.writes.writeback.told import Told
 from rengafs.fs.writes.writeback.unsaved import Names, payload_of, send_unsaved
 from rengafs.protocol.errors import RengafsError, Unavailable
 from rengafs.protocol.operations import Commit, Outcome
@@ -48,8 +49,14 @@ def _directories(state: Path) -> list[Path]:
 
 async def _replay_in(parent: Path, owner: Owner, remote: Remote, conflicts: Conflicts) -> None:
     named: Names = {}
+    told = Told(conflicts, parent)
+    try:
+        found = await trio.to_thread.run_sync(journals, parent)
+    except RengafsError as error:
+        log.error("what is left in %s stays there: %s", parent, error)
+        return
     async with trio.open_nursery() as nursery:
-        for directory in await trio.to_thread.run_sync(journals, parent):
+        for directory in found:
             try:
                 adopted = await trio.to_thread.run_sync(Journal.adopt, directory)
             except RengafsError as error:
@@ -61,10 +68,10 @@ async def _replay_in(parent: Path, owner: Owner, remote: Remote, conflicts: Conf
             if (journal.owner.catalog, journal.owner.user) != (owner.catalog, owner.user):
                 journal.close()
                 continue
-            replaying = _Replaying(journal, records, parent, remote, conflicts)
+            replaying = _Replaying(journal, records, parent, remote, told)
             named |= await nursery.start(replaying.run)
         try:
-            await send_unsaved(parent, owner, named, remote, conflicts)
+            await send_unsaved(parent, owner, named, remote, told)
         except RengafsError as error:
             log.error("what was not saved in %s stays there: %s", parent, error)
 
@@ -74,11 +81,11 @@ class _Left:
     """A file of a mount that has ended."""
 
     name: str
-    conflicts: Conflicts
+    told: Told
 
     def arrived(self, queued: Queued, outcome: Outcome) -> None:
         if isinstance(queued.operation, Commit) and outcome.version is not None:
-            self.conflicts.saved(outcome.version.file, outcome.version, self.name)
+            self.told.saved(outcome.version.file, outcome.version, self.name)
 
     async def finished(self, outcome: Outcome | None) -> None:
         """Nothing is held."""
@@ -93,13 +100,13 @@ class _Replaying:
         records: list[Record],
         parent: Path,
         remote: Remote,
-        conflicts: Conflicts,
+        told: Told,
     ) -> None:
         self._journal = journal
         self._records = records
         self._parent = parent
         self._remote = remote
-        self._conflicts = conflicts
+        self._told = told
         self._outbox = Outbox(journal)
 
     async def run(self, *, task_status: trio.TaskStatus[Names]) -> None:
@@ -133,7 +140,7 @@ class _Replaying:
             opener = None
             if record.draft:
                 opener = partial(payload_of, self._parent / record.draft / DATA, record)
-            chain = self._outbox.add(Entry(record, opener), _Left(record.name, self._conflicts))
+            chain = self._outbox.add(Entry(record, opener), _Left(record.name, self._told))
             chain.goes_to = moved.get(record.file, record.file)
             if not count % AT_ONCE:
                 await trio.lowlevel.checkpoint()

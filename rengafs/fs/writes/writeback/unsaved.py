@@ -17,11 +17,11 @@ from msgspec.structs import replace
 
 from rengafs.fs.remote import Remote
 from rengafs.fs.writes import draftfiles
-from rengafs.fs.writes.conflicts import Conflicts
-from rengafs.fs.writes.draftfiles import About, Leftover, Range, told
+from rengafs.fs.writes.draftfiles import About, Leftover, Range
 from rengafs.fs.writes.extents import Extents
 from rengafs.fs.writes.writeback.journal import in_use
 from rengafs.fs.writes.writeback.records import Owner, Queued
+from rengafs.fs.writes.writeback.told import Told
 from rengafs.protocol.errors import BaseChanged, Corrupt, RengafsError, Unavailable
 from rengafs.protocol.operations import Commit
 
@@ -34,7 +34,7 @@ Names = dict[tuple[str, int], int]
 
 
 async def send_unsaved(
-    parent: Path, owner: Owner, named: Names, remote: Remote, conflicts: Conflicts
+    parent: Path, owner: Owner, named: Names, remote: Remote, told: Told
 ) -> None:
     """Save the drafts of *owner* in *parent* that nobody has open, and no journal sends."""
     for left in await trio.to_thread.run_sync(draftfiles.leftovers, parent):
@@ -51,7 +51,7 @@ async def send_unsaved(
         base = named.get((about.mount, about.base or 0), about.base)
         known = base is None or base >= 0
         if known and not about.why.startswith(BaseChanged.code):
-            await _send(Leftover(left.path, replace(about, base=base)), remote, conflicts)
+            await _send(Leftover(left.path, replace(about, base=base)), remote, told)
 
 
 async def payload_of(path: Path, queued: Queued) -> AsyncIterator[bytes]:
@@ -72,7 +72,7 @@ async def payload_of(path: Path, queued: Queued) -> AsyncIterator[bytes]:
 
 
 def _open(path: Path) -> int:
-    with told("read a draft"):
+    with draftfiles.told("read a draft"):
         try:
             file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -87,7 +87,7 @@ def _open(path: Path) -> int:
 
 def _piece(file: int, start: int, stop: int, local: list[Range]) -> bytes:
     content = bytearray(stop - start)
-    with told("read a draft"):
+    with draftfiles.told("read a draft"):
         for first, last in local:
             low, high = max(first, start), min(last, stop)
             if low < high:
@@ -96,7 +96,7 @@ def _piece(file: int, start: int, stop: int, local: list[Range]) -> bytes:
     return bytes(content)
 
 
-async def _send(left: Leftover, remote: Remote, conflicts: Conflicts) -> None:
+async def _send(left: Leftover, remote: Remote, told: Told) -> None:
     about, directory = left.about, left.path.parent
     operation = _commit_of(about, directory.name)
     queued = Queued(number=1, file=about.file, operation=operation, local=about.extents)
@@ -118,7 +118,7 @@ async def _send(left: Leftover, remote: Remote, conflicts: Conflicts) -> None:
         return
     name = about.name or f"file {about.file}"
     if outcome is not None and outcome.version is not None:
-        conflicts.saved(about.file, outcome.version, name)
+        told.saved(about.file, outcome.version, name)
     log.warning("saved what a mount had not: %s", name)
     await trio.to_thread.run_sync(draftfiles.remove, directory)
 

@@ -181,7 +181,7 @@ class WriteBack(Saver):
                 draft.unseal()
                 raise
             return Entry(queued, opener=plan.open_payload)
-        except RengafsError:
+        except BaseException:
             self._noted |= noted
             raise
 
