@@ -1,7 +1,6 @@
 """Two mounts edit one base: both saves are kept, and both authors, and the log, tell of it."""
 
 import json
-import os
 
 import pytest
 import trio
@@ -58,14 +57,16 @@ def test_the_feed_goes_on_while_a_save_of_another_is_looked_at(home, monkeypatch
                 (one / "data").mkdir()
                 (one / "data" / "f").write_bytes(b"ours")
                 eventually((two / "data" / "f").exists)
-                assert os.listdir(one / "data") == ["f"]
+                (two / "data" / "g").write_bytes(b"1")
+                eventually((one / "data" / "g").exists)
+                assert (one / "data" / "g").stat().st_size == 1  # believed while the feed lives
 
                 (two / "data" / "f").write_bytes(b"theirs")
                 eventually(lambda: line.met)
-                (two / "data" / "g").touch()
+                (two / "data" / "g").write_bytes(b"22")
 
                 # A patience of 30 seconds is over later.
-                eventually(lambda: "g" in os.listdir(one / "data"), 20)
+                eventually(lambda: (one / "data" / "g").stat().st_size == 2, 20)
 
 
 async def test_who_hears_of_another_save_before_the_answer_to_the_own_is_told(
