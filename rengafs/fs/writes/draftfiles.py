@@ -85,7 +85,8 @@ class DraftFiles:
         name = uuid.uuid4().hex
         hidden = parent / f".{name}"
         with told("make a draft"):
-            hidden.mkdir(parents=True, mode=0o700)
+            make_directory(parent)
+            hidden.mkdir(mode=0o700)
             try:
                 data = _open(hidden / DATA)
                 try:
@@ -181,6 +182,14 @@ class DraftFiles:
             self.directory = hidden
         self.close()
         shutil.rmtree(hidden, ignore_errors=True)
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory, and what is missing above it. Durably. Raises `OSError`."""
+    if not path.is_dir():
+        make_directory(path.parent)
+        path.mkdir(mode=0o700, exist_ok=True)
+        _sync_directory(path.parent)
 
 
 def rewrite(directory: Path, about: About) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 import trio
 
-from rengafs.fs.writes.draftfiles import told
+from rengafs.fs.writes.draftfiles import make_directory, told
 from rengafs.fs.writes.writeback import logfile
 from rengafs.fs.writes.writeback.records import Done, Owner, Range, Record
 from rengafs.protocol.errors import Corrupt
@@ -72,7 +72,8 @@ class Journal:
         name = uuid.uuid4().hex
         hidden = parent / f".{PREFIX}{name}"
         with told("make a journal"):
-            hidden.mkdir(parents=True, mode=0o700)
+            make_directory(parent)
+            hidden.mkdir(mode=0o700)
             try:
                 log = _new_log(hidden / LOG)
                 try:
