@@ -1,11 +1,24 @@
 """Plans from patterns of reads. Nothing is read here."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rengafs.fs.reads.cache import BLOCK_BYTES
-from rengafs.fs.reads.readahead import MAX_WINDOW, MIN_WINDOW, PIECE_BYTES, Access, Plan, Readahead
+from rengafs.fs.reads.readahead import (
+    MAX_STRIDED_BYTES,
+    MAX_WINDOW,
+    MAX_WINDOW_BELOW,
+    MIN_WINDOW,
+    MOST_STEPS,
+    PIECE_BYTES,
+    STEPS,
+    Access,
+    Plan,
+    Readahead,
+)
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 ASK = 128 * KIB
@@ -104,6 +117,83 @@ def test_a_backward_reader_is_given_whole_blocks():
     assert all(plan.stream_from % BLOCK_BYTES == 0 for plan in found[2:])
 
 
+def test_a_backward_readers_window_grows_to_the_most_and_leaves_nothing_out():
+    pattern = Readahead(GIB)
+
+    found = plans(pattern, range(GIB - ASK, GIB - 64 * MIB, -ASK))
+
+    ranges = [part for plan in found for part in plan.ahead]
+    sizes = [stop - start for start, stop in ranges]
+    assert sizes == sorted(sizes)
+    assert (sizes[0], sizes[-1]) == (BLOCK_BYTES, MAX_WINDOW_BELOW)
+    assert all(below[1] == above[0] for above, below in pairwise(ranges))
+    low = found[0].stream_from
+    for number, plan in enumerate(found[2:], 2):
+        # What is read was there by the plans before, but for the first block.
+        assert plan.stream_from >= GIB - BLOCK_BYTES or plan.stream_from >= low, number
+        low = min([low, *(start for start, _ in plan.ahead)])
+
+
+def test_a_backward_reader_that_hops_away_begins_with_the_least_window_again():
+    pattern = Readahead(GIB)
+    plans(pattern, range(GIB - ASK, GIB - 64 * MIB, -ASK))
+
+    found = plans(pattern, [0, 512 * MIB, *range(512 * MIB - ASK, 510 * MIB, -ASK)])
+
+    ranges = [part for plan in found for part in plan.ahead]
+    assert ranges[0][1] - ranges[0][0] == BLOCK_BYTES
+
+
+@pytest.mark.parametrize("step", [3 * MIB, 3 * MIB + 12_345, -5 * MIB, 1_500_000])
+@pytest.mark.parametrize("length", [4 * KIB, ASK, 2 * ASK])
+def test_a_stride_is_foreseen_after_two_equal_hops_and_further_each_time(step, length):
+    pattern = Readahead(GIB)
+    first = 900 * MIB if step < 0 else 2 * MIB if step == 3 * MIB else 5000
+    places = [first + number * step for number in range(40)]
+    provided: list[tuple[int, int]] = []
+    foreseen = []
+
+    for place in places:
+        start = place - place % 4096
+        stop = -(-(place + length) // 4096) * 4096
+        foreseen.append(all(_covers(provided, at) for at in (start, stop - 1)))
+        for offset in range(start, stop, ASK):
+            plan = pattern.plan(offset, min(ASK, stop - offset))
+            provided += plan.ahead
+
+    assert not any(foreseen[: STEPS + 1])
+    # Where it does not hop by whole pages, it takes some hops to know the length.
+    assert foreseen[STEPS + 1 :].count(False) <= (0 if step % 4096 == 0 else 2)
+    assert len(provided) <= 40 + MOST_STEPS
+    assert len(set(provided)) == len(provided)
+    if step % PIECE_BYTES == 0 == first % PIECE_BYTES:
+        assert all(stop - start <= max(length, PIECE_BYTES) for start, stop in provided)
+
+
+def _covers(ranges, offset: int) -> bool:
+    return any(start <= offset < stop for start, stop in ranges)
+
+
+def test_a_stride_that_ends_foresees_no_more():
+    pattern = Readahead(GIB)
+    plans(pattern, range(0, 60 * MIB, 3 * MIB))
+
+    found = plans(pattern, [700 * MIB, 300 * MIB, 777 * MIB, 100 * MIB])
+
+    assert accesses(found) == [Access.RANDOM] * 4
+    assert not any(plan.ahead for plan in found)
+
+
+def test_what_is_foreseen_of_long_records_is_bounded_in_bytes():
+    pattern = Readahead(GIB)
+    found = []
+    for start in range(0, GIB, 40 * MIB):
+        found += plans(pattern, range(start, start + 6 * MIB, ASK))
+
+    for plan in found:
+        assert sum(stop - start for start, stop in plan.ahead) <= MAX_STRIDED_BYTES
+
+
 @pytest.mark.parametrize("size", [1, 4 * KIB, MIB, 40 * MIB])
 @given(data=st.data())
 def test_a_plan_has_what_was_asked_and_stays_within_the_version(size, data):
@@ -116,3 +206,4 @@ def test_a_plan_has_what_was_asked_and_stays_within_the_version(size, data):
 
         assert 0 <= plan.stream_from <= offset
         assert offset + length <= plan.stream_to <= size
+        assert all(0 <= start < stop <= size for start, stop in plan.ahead)

@@ -15,7 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rengafs.fs.reads.cache import BLOCK_BYTES, BlockCache, CacheOptions
-from rengafs.fs.reads.readahead import HOP_BYTES, HOPS, MAX_WINDOW, PIECE_BYTES, Readahead
+from rengafs.fs.reads.readahead import (
+    HOP_BYTES,
+    HOPS,
+    MAX_WINDOW,
+    MOST_STEPS,
+    PIECE_BYTES,
+    STEPS,
+    Readahead,
+)
 from rengafs.fs.reads.reading import Budget, Readers, VersionReader
 from rengafs.fs.reads.streams import IDLE_SECONDS
 from rengafs.protocol.errors import Corrupt, NotFound, Unavailable, Unreachable
@@ -200,6 +208,55 @@ async def test_a_random_read_fetches_a_piece_and_not_a_block(tmp_path):
 
         assert setup.source.sent == 3 * PIECE_BYTES
         assert await setup.cache.get(VERSION, 20) is None
+
+
+async def test_strides_are_fetched_before_they_are_read_and_nothing_else_is(tmp_path):
+    size = 64 * MIB
+    async with setup_of(tmp_path, size, disk_bytes=0) as setup:
+        reader, pattern = setup.reader(), Readahead(size)
+        waited = []
+
+        for offset in range(0, size - 15 * MIB, 3 * MIB):
+            before = list(setup.source.streams)
+            data = await reader.read(offset, PIECE_BYTES, pattern)
+            assert data == setup.content[offset : offset + PIECE_BYTES]
+            waited.append(not any(start <= offset < stop for start, stop in before[1:]))
+            await trio.testing.wait_all_tasks_blocked()
+
+        assert waited == [True] * (STEPS + 1) + [False] * (len(waited) - STEPS - 1)
+        assert setup.source.sent <= 2 * PIECE_BYTES + (len(waited) + MOST_STEPS) * PIECE_BYTES
+        assert len(set(setup.source.streams)) == len(setup.source.streams)
+
+
+async def test_a_backward_read_takes_few_requests_and_each_byte_is_sent_once(tmp_path):
+    size = 32 * MIB
+    async with setup_of(tmp_path, size, disk_bytes=0) as setup:
+        reader, pattern = setup.reader(), Readahead(size)
+
+        for offset in range(size - ASK, -1, -ASK):
+            data = await reader.read(offset, ASK, pattern)
+            assert data == setup.content[offset : offset + ASK]
+            await trio.testing.wait_all_tasks_blocked()
+
+        assert len(setup.source.streams) <= size // MIB // 2
+        print("SENT", [(a / MIB, b / MIB) for a, b in setup.source.streams])
+        assert setup.source.sent <= size + 4 * ASK
+
+
+async def test_who_closes_the_file_ends_what_was_foreseen(tmp_path):
+    size = 64 * MIB
+    async with setup_of(tmp_path, size, disk_bytes=0) as setup:
+        reader, pattern = setup.reader(), Readahead(size)
+        setup.source.stall_at = 10 * MIB
+        for offset in range(0, 10 * MIB, 3 * MIB):
+            await reader.read(offset, PIECE_BYTES, pattern)
+        await trio.testing.wait_all_tasks_blocked()
+        assert setup.source.open_now
+
+        reader.leave(pattern)
+        await trio.testing.wait_all_tasks_blocked()
+
+        assert not setup.source.open_now
 
 
 async def test_who_hops_about_long_enough_gets_the_whole_file_in_the_background(tmp_path):

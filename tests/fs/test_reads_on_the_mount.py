@@ -215,6 +215,7 @@ def test_an_archive_of_small_files_takes_few_requests(far):
 
     assert {path.name: path.read_bytes() for path in (target / "small").iterdir()} == files
     assert asked["read"] <= 10
+    print("ASKED", asked)
     assert asked["version/N/content"] <= 4
     assert asked["node/N/entry"] <= 4
 
@@ -250,6 +251,41 @@ def test_a_damaged_block_is_fetched_anew_and_the_log_says_so(far):
 
 
 # --- many large files -------------------------------------------------------------------
+
+
+def test_strides_are_fetched_before_they_are_read(far):
+    data = os.urandom(24 * MIB)
+    far.folder("strided", {"file": data})
+    with far.mount() as bucket, (bucket / "strided" / "file").open("rb", buffering=0) as file:
+
+        def read(number: int) -> None:
+            offset = number * 2 * MIB
+            assert os.pread(file.fileno(), 4096, offset) == data[offset : offset + 4096]
+
+        def requests() -> int:
+            return far.asked()["version/N/content"] - before
+
+        before = far.asked()["version/N/content"]
+        for number in range(5):
+            read(number)
+        eventually(lambda: requests() >= 12)  # all that there are
+        for number in range(5, 12):
+            read(number)
+        assert requests() == 12
+
+
+def test_a_backward_read_takes_a_request_for_some_mib(far):
+    data = os.urandom(16 * MIB)
+    far.folder("backward", {"file": data})
+    step = 64 << 10
+    with (
+        far.mount() as bucket,
+        (bucket / "backward" / "file").open("rb", buffering=0) as file,
+        far.counted() as asked,
+    ):
+        for offset in range(len(data) - step, -1, -step):
+            assert os.pread(file.fileno(), step, offset) == data[offset : offset + step]
+    assert asked["version/N/content"] <= 10
 
 
 def test_more_files_than_connections_are_read_at_once_over_a_slow_line(far):

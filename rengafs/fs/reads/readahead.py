@@ -6,12 +6,14 @@ side, so a sequential reader's reads arrive a little out of order.
 
 - *sequential*: a window ahead of the reader, as long as the run so far, within bounds.
   A reader of a file's first bytes is trusted to go on, but only for the smallest window.
-- *backward*: whole blocks, so that the next reads below find theirs there.
+- *backward*: whole blocks, and a window below, as long as the run so far, within bounds.
+- *strided*: what hops by the same distance each time, columns of a table or frames of a film:
+  the pieces where it will be next, twice as many each time as long as it goes on.
 - *random*: the pieces that hold the bytes asked for, and no more; a block whose pieces
   are asked for again and again is worth having whole, and so is a file: as who rents skis
   for long had better buy them.
 
-A reader in strides is random here. Its place would be beside *backward*.
+A window that did not serve is not kept: whatever breaks a pattern begins with the least again.
 """
 
 from collections.abc import Hashable
@@ -27,6 +29,18 @@ PIECE_BYTES = 64 << 10
 
 MIN_WINDOW = 128 << 10
 MAX_WINDOW = 16 << 20
+
+MAX_WINDOW_BELOW = 4 << 20
+"""Of a backward reader; less, as it needs the end of an answer first."""
+
+STEPS = 2
+"""Hops of one length, and it is a stride."""
+MOST_STEPS = 8
+"""To be foreseen. Each is a request."""
+MAX_STRIDED_BYTES = 8 << 20
+"""Of all that is foreseen."""
+DRIFT_BYTES = 4096
+"""The kernel asks for whole pages, so equal hops may differ by one."""
 
 NEAR_BYTES = BLOCK_BYTES
 """How far out of order the reads of one run may be."""
@@ -48,6 +62,7 @@ class Access(Enum):
 
     SEQUENTIAL = "sequential"
     BACKWARD = "backward"
+    STRIDED = "strided"
     RANDOM = "random"
 
 
@@ -63,6 +78,8 @@ class Plan:
     access: Access
     stream_from: int
     stream_to: int
+    ahead: tuple[tuple[int, int], ...] = ()
+    """Ranges to have besides, soonest needed first; nobody waits for them yet."""
 
 
 class Readahead:
@@ -74,6 +91,14 @@ class Readahead:
         self._next = 0
         """Where the run of sequential reads has come to."""
         self._descents = 0
+        self._top = self._low = 0
+        """From where a backward reader has come, and how far down it is provided for."""
+        self._origin = self._step = self._steps = 0
+        """Where a stride began, its length, and how often it was seen."""
+        self._drift = 0
+        """By how much its hops differed."""
+        self._foreseen = 0
+        """Up to which of its steps it is provided for."""
         self._hops = 0
         self._pieces: LRUCache[Hashable, set[int]] = LRUCache(BLOCKS_COUNTED)
 
@@ -83,13 +108,29 @@ class Readahead:
         # Below its start, a run was not read out of order: the reader goes down.
         if max(self._run_start, self._next - NEAR_BYTES) <= offset <= self._next + NEAR_BYTES:
             return self._sequential(offset, stop)
-        is_below = offset < self._run_start <= stop + NEAR_BYTES
-        self._descents = self._descents + 1 if is_below else 0
+        length = max(self._next - self._run_start, size)
+        self._note_hop(offset, stop)
         # Whatever this is, a run may begin with it: the next read tells.
         self._run_start, self._next = offset, stop
         if self._descents >= 2:
-            return Plan(Access.BACKWARD, *self._blocks(offset, stop))
+            return self._backward(offset, stop)
+        if self._steps >= STEPS:
+            return self._strided(offset, stop, length)
         return self._random(offset, stop)
+
+    def _note_hop(self, offset: int, stop: int) -> None:
+        is_below = offset < self._run_start <= stop + NEAR_BYTES
+        self._descents = self._descents + 1 if is_below else 0
+        if self._descents == 1:
+            self._top, self._low = self._next, _down(offset, BLOCK_BYTES)
+        step = offset - self._run_start
+        drift = abs(step - self._step)
+        if drift <= DRIFT_BYTES:
+            self._steps += 1
+            self._drift = max(self._drift, drift)
+        else:
+            self._origin, self._step, self._steps = self._run_start, step, 1
+            self._foreseen = self._drift = 0
 
     def hopped(self) -> bool:
         """Take note that a random read had to be fetched; return whether to fetch the rest too."""
@@ -105,16 +146,50 @@ class Readahead:
         window = min(max(self._next - self._run_start, MIN_WINDOW), MAX_WINDOW)
         return Plan(Access.SEQUENTIAL, start, min(self._next + window, self._size))
 
+    def _backward(self, offset: int, stop: int) -> Plan:
+        start, end = self._blocks(offset, stop)
+        window = min(max(self._top - offset, BLOCK_BYTES), MAX_WINDOW_BELOW)
+        self._low = min(self._low, start)
+        ahead: tuple[tuple[int, int], ...] = ()
+        if start - self._low <= window // 2 and self._low:
+            low = max(0, _down(self._low - window, BLOCK_BYTES))
+            ahead = ((low, self._low),)
+            self._low = low
+        return Plan(Access.BACKWARD, start, end, ahead)
+
+    def _strided(self, offset: int, stop: int, length: int) -> Plan:
+        """*length*: of what is read at a time, between hops."""
+        most = min(MOST_STEPS, max(1, MAX_STRIDED_BYTES // length))
+        count = min(2 ** (self._steps - STEPS + 1), most)
+        ahead = []
+        if self._foreseen - self._steps <= count // 2:
+            first = max(self._foreseen, self._steps) + 1
+            self._foreseen = self._steps + count
+            step = (offset - self._origin) / self._steps
+            for number in range(first, self._foreseen + 1):
+                place = self._origin + round(number * step)
+                start = max(place - 2 * self._drift, 0)
+                end = min(place + length + 2 * self._drift, self._size)
+                if start < end:
+                    ahead.append(self._pieces_of(start, end))
+        return Plan(Access.STRIDED, *self._pieces_of(offset, stop), tuple(ahead))
+
     def _random(self, offset: int, stop: int) -> Plan:
+        start, end = self._pieces_of(offset, stop)
+        if self._is_wanted_whole(start, end):
+            start, end = self._blocks(offset, stop)
+        return Plan(Access.RANDOM, start, end)
+
+    def _pieces_of(self, offset: int, stop: int) -> tuple[int, int]:
         start, end = _down(offset, PIECE_BYTES), _up(stop, PIECE_BYTES)
-        if end - start >= BLOCK_BYTES // 2 or self._is_wanted_whole(start, end):
-            return Plan(Access.RANDOM, *self._blocks(offset, stop))
-        return Plan(Access.RANDOM, start, min(end, self._size))
+        if end - start >= BLOCK_BYTES // 2:
+            return self._blocks(offset, stop)
+        return start, min(end, self._size)
 
     def _is_wanted_whole(self, start: int, end: int) -> bool:
         block = start // BLOCK_BYTES
         pieces = self._pieces.setdefault(block, set())
-        pieces.update(range(start // PIECE_BYTES, end // PIECE_BYTES))
+        pieces.update(range(start // PIECE_BYTES, -(-end // PIECE_BYTES)))
         return len(pieces) >= PIECES_FOR_BLOCK
 
     def _blocks(self, start: int, stop: int) -> tuple[int, int]:

@@ -99,6 +99,9 @@ class VersionReader:
         plan = pattern.plan(offset, stop - offset)
         if plan.access is not Access.SEQUENTIAL:
             self._leave_run(pattern)
+        for ahead in plan.ahead:
+            what = f"version {self.version} is fetched ahead"
+            self._nursery.start_soon(attempt, what, self._bring, *ahead, pattern)
         parts = []
         while offset < stop:
             end = min(stop, (offset // BLOCK_BYTES + 1) * BLOCK_BYTES)
@@ -109,12 +112,16 @@ class VersionReader:
 
     def leave(self, pattern: Readahead) -> None:
         """End what is fetched only for the handle of *pattern*: it is closed."""
-        self._leave_run(pattern)
+        self._leave(pattern, self._streams)
         if self._whole is not None and self._whole.pattern is pattern:
             self._whole.scope.cancel()
 
     def _leave_run(self, pattern: Readahead) -> None:
-        for stream in self._streams:
+        # What was foreseen is short, and soon over.
+        self._leave(pattern, [stream for stream in self._streams if not stream.whole])
+
+    def _leave(self, pattern: Readahead, streams: Sequence[Stream]) -> None:
+        for stream in streams:
             if pattern in stream.users:
                 stream.users.discard(pattern)
                 if not stream.users:
@@ -199,6 +206,10 @@ class VersionReader:
             return existing
         if self._closed:
             raise trio.ClosedResourceError("this reader was closed")
+        whole = stop - start <= BLOCK_BYTES or plan.access is not Access.SEQUENTIAL
+        return self._started(start, stop, whole=whole)
+
+    def _started(self, start: int, stop: int, *, whole: bool) -> Stream:
         stream = Stream(
             self._source,
             self._budget,
@@ -206,7 +217,7 @@ class VersionReader:
             start,
             stop,
             size=self.size,
-            whole=stop - start <= BLOCK_BYTES or plan.access is not Access.SEQUENTIAL,
+            whole=whole,
             patience_seconds=self._patience,
             deliver=self._deliver,
         )
@@ -247,6 +258,21 @@ class VersionReader:
         if stream.whole and stream.stop - stream.start < BLOCK_BYTES < self.size:
             for number, piece in stream.pieces(PIECE_BYTES):
                 self._cache.remember((self.version, "piece", number), piece)
+
+    async def _bring(self, start: int, stop: int, pattern: Readahead) -> None:
+        """Have bytes that nobody waits for yet, if they are missing and there is room."""
+        if self.size <= BLOCK_BYTES or not self._budget.has_room(stop - start):
+            return  # a small file comes whole, with its first byte
+        pieces = range(start // PIECE_BYTES, -(-stop // PIECE_BYTES))
+        if all(self._cache.recall((self.version, "piece", number)) for number in pieces):
+            return
+        blocks = start // BLOCK_BYTES, -(-stop // BLOCK_BYTES)
+        stop = min(stop, await self._cache.missing_run(self.version, *blocks) * BLOCK_BYTES)
+        under_way = self._stream_at(stop - 1)
+        if under_way is not None:
+            stop = under_way.start
+        if start < stop and self._stream_at(start) is None and not self._closed:
+            self._started(start, stop, whole=True).users.add(pattern)
 
     async def _run_whole(self, whole: "_Whole") -> None:
         run = Readahead(self.size)
