@@ -1,12 +1,23 @@
 """Which files will be opened next: told from those that were."""
 
 import random
+import tracemalloc
+
+import pytest
 
 from rengafs.fs.names.listings import Listing
-from rengafs.fs.reads.neighbours import FIRST_BATCH, MOST_BYTES, MOST_FILES, SMALL_BYTES, Neighbours
+from rengafs.fs.reads.neighbours import (
+    FILES_FOR_OPEN,
+    FIRST_BATCH,
+    MOST_BYTES,
+    MOST_FILES,
+    MOST_SCATTERED_BYTES,
+    OPENS,
+    SMALL_BYTES,
+    Neighbours,
+)
 from rengafs.protocol.records import Kind, Node
 
-DIRECTORY = 400
 SIZE = 4096
 
 
@@ -26,7 +37,7 @@ def play(listing: Listing, names) -> tuple[list[list[int]], int]:
     batches, fetched, hits = [], set(), 0
     for name in names:
         hits += listing.rows[name].version in fetched
-        batch = [node.version for node in neighbours.opened(DIRECTORY, name, listing)]
+        batch = [node.version for node in neighbours.opened(name, listing)]
         if batch:
             batches.append(batch)
         fetched.update(batch)
@@ -52,9 +63,68 @@ def test_one_open_begins_nothing():
 
 def test_files_that_are_opened_here_and_there_are_not_followed():
     listing = listing_of(10_000)
-    names = random.Random(1).sample(list(listing.rows), 200)
+    names = random.Random(1).sample(list(listing.rows), 10_000 // FILES_FOR_OPEN)
     batches, _ = play(listing, names)
     assert sum(map(len, batches)) <= 20
+
+
+@pytest.mark.parametrize("count", [30, 500, 5000])
+def test_a_shuffled_loop_gets_the_directory_in_batches(count):
+    listing = listing_of(count)
+    names = list(listing.rows)
+    random.Random(2).shuffle(names)
+
+    batches, hits = play(listing, names)
+
+    assert hits >= count - OPENS - count // FILES_FOR_OPEN - len(batches)
+    assert len(batches) <= 5 + count // 250
+    # Some twice: neighbours that are opened by chance look like a run.
+    assert sum(map(len, batches)) <= count + 5 * FIRST_BATCH
+
+
+def test_one_file_opened_again_and_again_fetches_nothing():
+    listing = listing_of(100)
+    assert play(listing, [b"f00007", b"f00050"] * 50) == ([], 0)
+
+
+def test_what_is_fetched_for_opens_in_any_order_is_bounded():
+    listing = listing_of(5000, size=lambda _: SMALL_BYTES)
+    names = list(listing.rows)
+    random.Random(2).shuffle(names)
+    batches, _ = play(listing, names)
+    assert sum(map(len, batches)) * SMALL_BYTES <= 2 * MOST_SCATTERED_BYTES
+    assert max(map(len, batches)) * SMALL_BYTES <= MOST_BYTES
+
+
+def test_a_run_is_forgotten_with_the_listing():
+    neighbours = Neighbours()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for _ in range(5):
+            listing = listing_of(10_000)
+            for name in list(listing.rows)[:10]:
+                neighbours.opened(name, listing)
+            del listing, name
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 1 << 20
+
+
+def test_a_file_that_is_made_meanwhile_belongs_to_the_run():
+    listing = listing_of(100)
+    neighbours = Neighbours()
+    names = list(listing.rows)
+    fetched = []
+    for number, name in enumerate(names):
+        fetched += neighbours.opened(name, listing)
+        new = b"new%d" % number
+        node = Node(id=20_000 + number, kind=Kind.FILE, mode=0, size=SIZE, version=60_000 + number)
+        listing.rows[new] = node
+        if number == 0:
+            neighbours.opened(new, listing)
+    assert {listing.rows[name].version for name in names[5:]} <= {node.version for node in fetched}
 
 
 def test_a_run_that_ends_fetches_no_more():
@@ -62,9 +132,9 @@ def test_a_run_that_ends_fetches_no_more():
     neighbours = Neighbours()
     names = list(listing.rows)
     for name in names[:10]:
-        neighbours.opened(DIRECTORY, name, listing)
-    assert neighbours.opened(DIRECTORY, names[900], listing) == []
-    assert neighbours.opened(DIRECTORY, names[300], listing) == []
+        neighbours.opened(name, listing)
+    assert neighbours.opened(names[900], listing) == []
+    assert neighbours.opened(names[300], listing) == []
 
 
 def test_the_order_in_which_files_were_made_is_recognised():

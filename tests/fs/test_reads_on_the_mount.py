@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import random
 import re
 import subprocess
 import threading
@@ -218,6 +219,53 @@ def test_an_archive_of_small_files_takes_few_requests(far):
     print("ASKED", asked)
     assert asked["version/N/content"] <= 4
     assert asked["node/N/entry"] <= 4
+
+
+def test_grep_through_directories_of_small_files_takes_few_requests(far):
+    for folder in ("grep1", "grep2", "grep3"):
+        far.folder(folder, {f"f{number:03}": b"x\n" * number for number in range(1, 101)})
+    far.folder("grep4", {"last": b"needle\n"})
+    with far.mount() as bucket, far.counted() as asked:
+        found = subprocess.run(
+            ["grep", "-rl", "needle", *sorted(bucket.glob("grep*"))],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+    assert found == f"{bucket / 'grep4' / 'last'}\n"
+    assert asked["read"] + asked["version/N/content"] <= 30
+
+
+def test_git_status_that_reads_all_files_takes_few_requests(far):
+    def git(bucket: Path, *arguments: str) -> str:
+        command = ["git", "-C", bucket / "repository", "-c", "user.name=t", "-c", "user.email=t@t"]
+        return subprocess.run(
+            [*command, *arguments], check=True, capture_output=True, text=True
+        ).stdout
+
+    far.folder("repository", {f"f{number:03}": b"x\n" * (number + 1) for number in range(200)})
+    with far.mount() as bucket:
+        git(bucket, "init", "-q")
+        git(bucket, "add", ".")
+        git(bucket, "commit", "-qm", "all")
+        for path in (bucket / "repository").glob("f*"):
+            os.utime(path, (1_000_000_000, 1_000_000_000))  # git looks into what seems changed
+    with far.mount() as bucket, far.counted() as asked:
+        assert git(bucket, "status", "--porcelain") == ""
+    assert asked["read"] >= 1
+    assert asked["read"] + asked["version/N/content"] <= 40
+
+
+def test_a_shuffled_loop_over_small_files_takes_few_requests(far):
+    files = {f"f{number:03}": os.urandom(3000) for number in range(300)}
+    far.folder("shuffled", files)
+    names = list(files)
+    random.Random(4).shuffle(names)
+    with far.mount() as bucket, far.counted() as asked:
+        os.listdir(bucket / "shuffled")
+        for name in names:
+            assert (bucket / "shuffled" / name).read_bytes() == files[name]
+    assert asked["read"] + asked["version/N/content"] <= 30
 
 
 def test_small_files_that_were_fetched_together_are_there_after_mounting_again(far):

@@ -30,7 +30,7 @@ COUNTED = 512
 class Listing:
     """All names of one directory, and what stood there at *mark*."""
 
-    __slots__ = ("in_order", "mark", "rows")
+    __slots__ = ("__weakref__", "in_order", "mark", "rows")
 
     def __init__(self, rows: dict[bytes, Node], mark: int) -> None:
         self.rows = rows

@@ -107,7 +107,7 @@ class Tree:
             return
         listing = self.listings.get(directory.node.id)
         if listing is not None and inode.name in listing.rows:
-            soon = self.neighbours.opened(directory.node.id, inode.name, listing)
+            soon = self.neighbours.opened(inode.name, listing)
             if soon:
                 self._readers.expect(soon)
 
