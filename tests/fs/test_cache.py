@@ -227,6 +227,12 @@ async def test_the_least_recently_used_blocks_go_first(tmp_path):
     assert statistics.blocks == len(left)
 
 
+async def test_the_first_block_of_a_small_cache_is_kept_in_a_place_that_is_not_there_yet(tmp_path):
+    await cache_at(tmp_path / "new", limit_bytes=8192 * 9).put(300, 0, bytes([7]) * 8000)
+
+    assert await cache_at(tmp_path / "new").get(300, 0) == bytes([7]) * 8000
+
+
 async def test_recency_survives_a_restart(tmp_path):
     first = cache_at(tmp_path)
     for index in range(20):

@@ -260,6 +260,8 @@ class BlockFiles:
 
         :param in_memory: (version, index) of blocks that are being used without being read.
         """
+        # With the first block of a small cache nothing is there yet.
+        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         evicted = 0
         while True:
             oldest, held = self._oldest(in_memory)
