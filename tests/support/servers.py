@@ -68,7 +68,13 @@ class Processes:
         self._logs = logs
         self._running: list[tuple[str, subprocess.Popen[bytes]]] = []
 
-    def start(self, name: str, command: Sequence[object], environment: dict[str, str]) -> None:
+    def start(
+        self,
+        name: str,
+        command: Sequence[object],
+        environment: dict[str, str],
+        pass_fds: Sequence[int] = (),
+    ) -> None:
         with (self._logs / f"{name}.out").open("ab") as log:
             process = subprocess.Popen(
                 # They end with the tests, also if these are killed.
@@ -78,6 +84,7 @@ class Processes:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                pass_fds=pass_fds,
             )
         self._running.append((name, process))
 
