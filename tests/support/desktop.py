@@ -124,7 +124,8 @@ class Desktop:
 
     def told(self) -> str:
         """Return all names and texts on the screen, for a failed test."""
-        return "\n".join(f"{s.window}: {s.role} {s.name!r} {s.text!r}" for s in self.seen())
+        lines = [f"{it.window}: {it.role} {it.name or it.text}" for it in self.seen()]
+        return "\n".join(dict.fromkeys(line for line in lines if not line.endswith(" ")))
 
     def photograph(self, file: Path) -> Path:
         """Keep what the screen shows as a picture."""
