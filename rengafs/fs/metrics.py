@@ -8,7 +8,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 
+import trio
 from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -20,6 +22,9 @@ from rengafs.protocol.errors import SetupError
 
 BUCKETS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 """Seconds: from what a cache answers to a service that is not reachable."""
+
+READ_SECONDS = 5.0
+"""Prometheus gives up after 10 s, unless told otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,9 @@ class FeedState:
     """When the feed last said something, in seconds since 1970; 0: never."""
     lag: float
     """How long the last change of others took to come here, by both clocks, in seconds."""
+
+
+States = tuple[CacheStatistics, Report, FeedState]
 
 
 class Metrics:
@@ -66,24 +74,48 @@ class Metrics:
         unsent: Callable[[], Report],
         feed: Callable[[], FeedState],
     ) -> None:
-        """Tell what these say, whenever somebody asks."""
-        self.registry.register(_States(cache, unsent, feed))
+        """Tell what these say, whenever somebody asks. To be called in trio, where they are."""
+
+        def states() -> States:
+            return cache(), unsent(), feed()
+
+        self.registry.register(_States(trio.lowlevel.current_trio_token(), states))
 
 
 class _States(Collector):
-    """Numbers that are kept elsewhere, and read when they are asked for."""
+    """Numbers that are kept elsewhere, and read when they are asked for.
 
-    def __init__(
-        self,
-        cache: Callable[[], CacheStatistics],
-        unsent: Callable[[], Report],
-        feed: Callable[[], FeedState],
-    ) -> None:
-        self._cache, self._unsent, self._feed = cache, unsent, feed
+    Prometheus asks in a thread, and they change in trio's: it reads them for that thread.
+    """
+
+    def __init__(self, token: trio.lowlevel.TrioToken, states: Callable[[], States]) -> None:
+        self._token, self._states = token, states
+
+    def _read(self) -> States | None:
+        """Return the numbers; None where the mount ends, or is too busy to tell."""
+        read: SimpleQueue[States | Exception] = SimpleQueue()
+
+        def take() -> None:
+            try:
+                read.put(self._states())
+            except Exception as error:  # noqa: BLE001 - whoever asked gets it; the mount goes on
+                read.put(error)
+
+        try:
+            self._token.run_sync_soon(take)
+            found = read.get(timeout=READ_SECONDS)
+        except (trio.RunFinishedError, Empty):
+            return None
+        if isinstance(found, Exception):
+            raise found
+        return found
 
     def collect(self) -> Iterable[Metric]:
         """Yield the numbers as they are now."""
-        cache, unsent, feed = self._cache(), self._unsent(), self._feed()
+        states = self._read()
+        if states is None:
+            return
+        cache, unsent, feed = states
         counted = (
             ("cache_hits", "Blocks that the cache had.", cache.hits),
             ("cache_misses", "Blocks that it had not.", cache.misses),

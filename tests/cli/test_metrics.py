@@ -9,12 +9,22 @@ import select
 import signal
 import socket
 import subprocess
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 
 import httpx
 import pytest
+import trio
+from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
+from support.writing import sync
+
+from rengafs.fs import metrics
+from rengafs.fs.reads.cache import CacheStatistics
+from rengafs.fs.writes.unsent import Report
 
 pytestmark = pytest.mark.fuse
 SECONDS = 240.0
@@ -63,6 +73,92 @@ def test_a_mount_counts_requests_errors_the_cache_and_the_feed_and_names_nothing
     finally:
         assert home.run("umount", home.mountpoint).returncode == 0
     assert home.leftovers() == []
+
+
+@pytest.fixture
+def measured(home, served):
+    """A mount that writes back and tells Prometheus: a function that asks it."""
+    port = free_port()
+    done = home.run(*of(home, served), "--metrics", f"127.0.0.1:{port}", home.mountpoint)
+    assert done.returncode == 0, done.stderr
+    try:
+        yield lambda name: samples(port)[1][f"rengafs_mount_{name}", ()]
+    finally:
+        home.run("umount", home.mountpoint)
+
+
+def of(home, served):
+    """The beginning of the command that mounts a service over TCP, with a journal."""
+    address, token = served
+    (home.root / "token").write_text(token)
+    where = ("--endpoint", address, "--token-file", home.root / "token")
+    return ("mount", *where, "--write-back", "--drain-timeout", "1")
+
+
+def test_bytes_that_are_unsent_are_told_while_the_service_stands_still(home, measured, until):
+    (home.mountpoint / "data").mkdir()
+    sync(home.mountpoint)
+    (service,) = (pid for pid, line in home.processes().items() if " serve " in line)
+    os.kill(service, signal.SIGSTOP)
+    try:
+        (home.mountpoint / "data" / "f").write_bytes(b"x" * 5000)
+
+        assert measured("unsent_bytes") == 5000
+        assert measured("unsent_files") == 1
+    finally:
+        os.kill(service, signal.SIGCONT)
+    until(lambda: measured("unsent_bytes") == 0, "all is sent")
+
+
+def test_hits_rise_by_what_is_read_again_and_the_lag_by_a_save_elsewhere(
+    home, served, measured, until
+):
+    other = home.root / "other"
+    other.mkdir()
+    done = home.run(*of(home, served), "--cache-dir", home.root / "cache-2", other)
+    assert done.returncode == 0, done.stderr
+    try:
+        until(lambda: measured("feed_live") == 1, "the feed is followed")
+        (other / "data").mkdir()
+        (other / "data" / "f").write_bytes(b"x" * 3_000_000)
+        sync(other / "data" / "f")
+        file = home.mountpoint / "data" / "f"
+        until(file.exists, "the save is heard of")
+        assert 0 < measured("feed_lag_seconds") < SECONDS
+
+        assert anew(file) == 3_000_000
+        assert measured("cache_misses_total") > 0
+        before = measured("cache_hits_total")
+        until(lambda: anew(file) and measured("cache_hits_total") > before, "it is in the cache")
+    finally:
+        home.run("umount", other)
+
+
+def anew(file):
+    """Read a file that the kernel is to have forgotten; return its length."""
+    with file.open("rb") as opened:
+        os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        return len(opened.read())
+
+
+async def test_what_changes_in_trio_is_read_in_trio_and_not_waited_for_without_end(monkeypatch):
+    monkeypatch.setattr(metrics, "READ_SECONDS", 0.2)
+    counted = metrics.Metrics()
+    here, told = threading.get_ident(), []
+
+    def unsent():
+        told.append(threading.get_ident())
+        return Report(bytes=7)
+
+    feed = metrics.FeedState(live=True, last=1, heard=0.0, lag=0.0)
+    statistics = CacheStatistics(hits=1, misses=0, bytes=0, blocks=0, damaged=0, evicted=0)
+    counted.look_at(lambda: statistics, unsent, lambda: feed)
+    asked = partial(generate_latest, counted.registry)
+
+    assert b"rengafs_mount_unsent_bytes 7.0" in await trio.to_thread.run_sync(asked)
+    assert told == [here]
+    with ThreadPoolExecutor(1) as pool:  # and the loop stands still meanwhile
+        assert b"unsent_bytes" not in pool.submit(asked).result(SECONDS)
 
 
 def dashboard():
