@@ -3,16 +3,19 @@
 Asked before anything is started, so that a refusal leaves nothing half-mounted.
 """
 
-import errno
 import logging
 import os
+import socket
 import stat
+import subprocess
+import tempfile
 from itertools import islice
 from pathlib import Path
 
 from rengafs.cli.exits import Exit, refuse
+from rengafs.cli.mountasking import Condition, condition
 from rengafs.cli.mounttable import find_mount
-from rengafs.cli.unmounting import detach, fusermount
+from rengafs.cli.unmounting import FUSERMOUNT_SECONDS, detach, fusermount
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +56,38 @@ def check_fuse() -> None:
         ) from None
 
 
+def check_mounting() -> None:
+    """Raise `SetupError` unless the kernel lets this process mount: containers often may not.
+
+    A trial: something is mounted for a moment, on a directory of its own.
+    """
+    program = fusermount()
+    ours, theirs = socket.socketpair()
+    with ours, theirs, tempfile.TemporaryDirectory(prefix="rengafs-trial-") as place:
+        done = subprocess.run(
+            [program, "-o", "fsname=rengafs-trial", "--", place],
+            env={**os.environ, "LC_ALL": "C", "_FUSE_COMMFD": str(theirs.fileno())},
+            pass_fds=[theirs.fileno()],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=FUSERMOUNT_SECONDS,
+            check=False,
+        )
+        if done.returncode == 0:
+            # Nobody is to serve it: it ends with the descriptor that fusermount3 hands over.
+            for descriptor in socket.recv_fds(ours, 1, 1)[1]:
+                os.close(descriptor)
+            detach(Path(place), lazy=True)
+            return
+    reason = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+    raise refuse(
+        Exit.NO_FUSE,
+        f"mounting is not allowed here ({reason[0]}); start the container with "
+        "--cap-add SYS_ADMIN --device /dev/fuse (and --security-opt apparmor=unconfined)",
+    )
+
+
 def no_library(error: ImportError) -> Exception:
     """Return what to raise where the library that pyfuse3 stands on can't be loaded."""
     return refuse(Exit.NO_FUSE, f"libfuse3 can't be loaded ({error}); say: apt-get install fuse3")
@@ -80,7 +115,7 @@ def check_mountpoint(path: Path) -> None:
     A mount of ours whose process has died is detached first.
     """
     mounted = find_mount(path)
-    if mounted is not None and mounted.ours and is_dead(path):
+    if mounted is not None and mounted.ours and condition(path) is Condition.DEAD:
         logger.warning("detaching %s, whose mount process has died", path)
         detach(path, lazy=True)
         mounted = find_mount(path)
@@ -93,16 +128,6 @@ def check_mountpoint(path: Path) -> None:
             f"{umount} {path}",
         )
     _check_directory(path)
-
-
-def is_dead(path: Path) -> bool:
-    """Whether the process of the mount at *path* has ended without detaching it."""
-    try:
-        # Not stat: the kernel goes on answering that from its cache.
-        os.statvfs(path)
-    except OSError as error:
-        return error.errno in (errno.ENOTCONN, errno.ECONNABORTED)
-    return False
 
 
 def _check_directory(path: Path) -> None:

@@ -13,8 +13,10 @@ from rengafs import __version__
 from rengafs.cli import checks
 from rengafs.cli.address import Meant, meant, probe, token_for
 from rengafs.cli.embedded import answers, listener
+from rengafs.cli.mountasking import Condition, condition, remedy
 from rengafs.cli.mounttable import mounts
 from rengafs.cli.paths import Paths, find_paths
+from rengafs.cli.records import read_record, record_path
 from rengafs.client.access.settings import Settings, read_settings, settings_file
 from rengafs.client.connection import Endpoint
 from rengafs.protocol.errors import RengafsError
@@ -38,6 +40,7 @@ def examine() -> Iterator[Finding]:
     """Look at everything that a mount needs here, one thing after another."""
     yield _finding("version", _versions)
     yield _finding("fuse", _fuse)
+    yield _finding("mounting", _mounting)
     yield _finding("libfuse3", _library)
     yield _others()
     paths = yield from _paths()
@@ -63,6 +66,11 @@ def _versions() -> str:
 def _fuse() -> str:
     checks.check_fuse()
     return f"{checks.DEVICE} opens, fusermount3 is there"
+
+
+def _mounting() -> str:
+    checks.check_mounting()
+    return "the kernel mounts for you"
 
 
 def _library() -> str:
@@ -108,16 +116,23 @@ def _space(paths: Paths) -> Iterator[Finding]:
 
 
 def _mounts(paths: Paths) -> Iterator[Finding]:
-    for mount in mounts():
-        if mount.ours and checks.is_dead(mount.path):
-            remedy = f"{mount.path}: its process has died; say: rengafs umount {mount.path}"
-            yield Finding(what="mount", state="bad", text=remedy)
-        elif mount.ours:
-            yield Finding(what="mount", state="ok", text=f"{mount.path} answers")
+    for mount in (mount.path for mount in mounts() if mount.ours):
+        match condition(mount):
+            case Condition.DEAD:
+                text = f"{mount}: its process has died; say: rengafs umount {mount}"
+                yield Finding(what="mount", state="bad", text=text)
+            case Condition.SILENT:
+                record = read_record(record_path(paths, mount))
+                text = remedy(mount, record.pid if record else None)
+                yield Finding(what="mount", state="bad", text=text)
+            case Condition.CLOSED:
+                yield Finding(what="mount", state="ok", text=f"{mount} is another user's")
+            case Condition.WELL:
+                yield Finding(what="mount", state="ok", text=f"{mount} answers")
     for sock in sorted(paths.runtime.glob("service-*.sock")):
         if listener(sock) is not None and not answers(f"unix:{sock}"):
-            remedy = f"the service at {sock} is silent; see its log in {paths.state}"
-            yield Finding(what="embedded service", state="bad", text=remedy)
+            text = f"the service at {sock} is silent; see its log in {paths.state}"
+            yield Finding(what="embedded service", state="bad", text=text)
 
 
 def _settings() -> Generator[Finding, None, Settings | None]:

@@ -7,7 +7,7 @@ option of ``rengafs mount`` is written without its dashes, ``token-file=/etc/ren
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 import click
@@ -39,8 +39,7 @@ def mount() -> NoReturn:
     _run(mount_arguments, sys.argv[1:])
 
 
-def _run(translate: object, arguments: list[str]) -> NoReturn:
-    assert callable(translate)
+def _run(translate: Callable[[Sequence[str]], list[str] | None], arguments: list[str]) -> NoReturn:
     try:
         translated = translate(arguments)
     except SetupError as error:
@@ -70,7 +69,7 @@ def mount_arguments(arguments: Sequence[str]) -> list[str] | None:
     return [*told, "--", directory]
 
 
-def unmount_arguments(arguments: Sequence[str]) -> list[str] | None:
+def unmount_arguments(arguments: Sequence[str]) -> list[str]:
     """Return what to tell ``rengafs``. Raises `SetupError`."""
     places, _options, flags = _parsed(arguments, "fnvrl", "Not")
     if len(places) != 1:

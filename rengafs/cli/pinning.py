@@ -14,6 +14,7 @@ from rengafs.cli.address import service_of
 from rengafs.cli.asking import asking
 from rengafs.cli.exits import Exit, refuse
 from rengafs.cli.locating import Where, locate
+from rengafs.cli.mountasking import attribute, set_attribute
 from rengafs.cli.paths import Paths
 from rengafs.cli.records import live_records, read_record, record_path
 from rengafs.client import calls
@@ -56,7 +57,7 @@ class Pinned(msgspec.Struct, frozen=True, kw_only=True):
 def served_of(mountpoint: str | Path) -> Served | None:
     """Return which service a mount is of; None where it does not say."""
     try:
-        return msgspec.json.decode(os.getxattr(mountpoint, SERVICE), type=Served)
+        return msgspec.json.decode(attribute(mountpoint, SERVICE), type=Served)
     except (OSError, msgspec.DecodeError):
         return None
 
@@ -132,7 +133,7 @@ def _dated(pin: Pin, where: Where, text: str) -> Pin:
 
 def _version_of(path: str) -> int:
     try:
-        return int(os.getxattr(path, "user.renga.version"))
+        return int(attribute(path, "user.renga.version"))
     except OSError as error:
         raise refuse(Exit.FAILED, f"{path}: {error.strerror}") from None
 
@@ -174,7 +175,7 @@ def poke_mounts(paths: Paths) -> None:
     """Have all mounts of this user look whether pins have come or gone."""
     for record in live_records(paths):
         with suppress(OSError):
-            os.setxattr(record.mountpoint, PINS, b"1")
+            set_attribute(record.mountpoint, PINS, b"1")
 
 
 def release(paths: Paths, pin: Pin) -> None:

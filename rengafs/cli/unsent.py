@@ -1,13 +1,13 @@
 """What is still to be sent: asked of mounts, and found where mounts that have ended left it."""
 
 import errno
-import os
 from pathlib import Path
 
 import msgspec
 
 from rengafs.cli import output
 from rengafs.cli.exits import Exit, refuse
+from rengafs.cli.mountasking import attribute
 from rengafs.cli.mounttable import mounts
 from rengafs.fs.writes import draftfiles
 from rengafs.fs.writes.unsent import Report, Unsent, told
@@ -41,7 +41,7 @@ class Left(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 def state_of(path: Path) -> str:
     """Return the state of a file in a mount. Raises `SetupError` for what is none."""
     try:
-        return os.getxattr(path, STATE).decode()
+        return attribute(path, STATE).decode()
     except OSError as error:
         if error.errno in (errno.ENODATA, errno.EOPNOTSUPP):
             raise refuse(Exit.NOT_MOUNTED, f"{path} is not a file in a mount of rengafs") from None
@@ -65,7 +65,7 @@ def _reported(path: Path) -> str | None:
 def report_of(mountpoint: str) -> Report | None:
     """Return what a mount has yet to send; None where it does not say."""
     try:
-        return msgspec.json.decode(os.getxattr(mountpoint, REPORT), type=Report)
+        return msgspec.json.decode(attribute(mountpoint, REPORT), type=Report)
     except (OSError, msgspec.DecodeError):
         return None
 

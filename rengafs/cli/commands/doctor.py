@@ -16,16 +16,18 @@ def command(as_json: bool) -> None:
     """Look at FUSE, directories, mounts, configuration, service, token and clock.
 
     Ends with 1 if anything is bad; each bad thing tells its remedy. Nothing is changed,
-    and no service is started.
+    and no service is started; something is mounted for a moment, as a trial.
 
     \b
       rengafs doctor
     """
-    findings = list(examine())
+    findings = []
+    for one in examine():
+        findings.append(one)
+        if not as_json:  # at once: a look may take a while
+            output.line(f"{one.state:<5} {one.what:<17} {one.text}")
     if as_json:
         output.as_json(findings)
-    else:
-        output.table(["", "what", "found"], [[one.state, one.what, one.text] for one in findings])
     bad = [one.what for one in findings if one.state == "bad"]
     if bad:
         raise refuse(Exit.FAILED, f"{len(bad)} of {len(findings)} are bad: {', '.join(bad)}")

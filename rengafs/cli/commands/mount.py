@@ -17,7 +17,7 @@ from rengafs.cli import checks, detached, output
 from rengafs.cli.address import current_settings, meant, token_again
 from rengafs.cli.awaystart import service_or_cache
 from rengafs.cli.completing import complete_endpoint
-from rengafs.cli.exits import Exit, epilog, refuse
+from rengafs.cli.exits import Exit, epilog
 from rengafs.cli.lockfiles import read_lock
 from rengafs.cli.mounttable import OWN_SOURCE
 from rengafs.cli.options import PATH, debug_option, host_and_port, octal, size
@@ -283,9 +283,7 @@ def _run(
     except ImportError as error:
         if "libfuse3" not in str(error):
             raise
-        raise refuse(
-            Exit.NO_FUSE, f"libfuse3 can't be loaded ({error}); say: apt-get install fuse3"
-        ) from None
+        raise checks.no_library(error) from None
     limits = Limits(asked.unsent_limit, asked.unsent_age, patience_seconds=asked.patience)
     write_back = WriteBackOptions(limits, asked.drain_timeout, held.tell_unsent)
     options = MountOptions(

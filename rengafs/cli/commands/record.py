@@ -14,6 +14,7 @@ from rengafs.cli import output
 from rengafs.cli.asking import asking, json_option
 from rengafs.cli.exits import Exit, epilog, refuse
 from rengafs.cli.lockfiles import write_lock
+from rengafs.cli.mountasking import set_attribute
 from rengafs.cli.options import PATH, debug_option
 from rengafs.cli.paths import Paths, find_paths
 from rengafs.cli.records import live_records
@@ -70,7 +71,7 @@ def command(lock: Path, mountpoint: Path | None, words: tuple[str, ...], as_json
     place = _mount(paths, mountpoint)
     with asking([str(place)], None, None) as (service, _):
         catalog = service.run(calls.service()).catalog
-    os.setxattr(place, ATTRIBUTE, str(os.getpid()).encode())
+    set_attribute(place, ATTRIBUTE, str(os.getpid()).encode())
     # What the command leaves running stays below us, and so is known as its own.
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     try:

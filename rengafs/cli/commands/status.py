@@ -1,6 +1,5 @@
 """``rengafs status``: what of rengafs runs here, for this user, and what is still to be sent."""
 
-import os
 from pathlib import Path
 
 import click
@@ -9,6 +8,7 @@ import msgspec
 from rengafs.cli import output
 from rengafs.cli.embedded import Users, answers, listener, users_file
 from rengafs.cli.exits import epilog
+from rengafs.cli.mountasking import Condition, condition, remedy
 from rengafs.cli.mounttable import mounts
 from rengafs.cli.options import PATH, debug_option
 from rengafs.cli.paths import Paths, find_paths
@@ -27,7 +27,7 @@ from rengafs.fs.writes.unsent import Report
 
 
 class MountStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One mount. *state*: ``mounted``, ``ending`` or ``starting`` (no mount), ``dead``."""
+    """One mount. *state*: that of `Condition`, or ``starting or ending`` (not mounted)."""
 
     mountpoint: str
     state: str
@@ -123,6 +123,8 @@ def _show(status: Status) -> None:
         )
 
     for mount in status.mounts:
+        if mount.state == Condition.SILENT:
+            output.line(remedy(mount.mountpoint, mount.pid))
         if mount.away_ms:
             since = output.moment(mount.away_ms)
             output.line(
@@ -138,30 +140,23 @@ def _mounts(paths: Paths) -> list[MountStatus]:
     found = []
     for record in live_records(paths):
         is_there = record.mountpoint in attached
-        served = served_of(record.mountpoint) if is_there else None
+        state = str(condition(record.mountpoint)) if is_there else "starting or ending"
+        is_heard = is_there and state != Condition.SILENT
+        served = served_of(record.mountpoint) if is_heard else None
         found.append(
             MountStatus(
                 mountpoint=record.mountpoint,
-                state="mounted" if is_there else "starting or ending",
+                state=state,
                 pid=record.pid,
                 endpoint=record.endpoint,
                 since_ms=record.since_ms,
-                unsent=report_of(record.mountpoint) if is_there else None,
+                unsent=report_of(record.mountpoint) if is_heard else None,
                 away_ms=served.away_ms if served else 0,
             )
         )
         attached.discard(record.mountpoint)
-    return found + [_without_record(path) for path in sorted(attached)]
-
-
-def _without_record(mountpoint: str) -> MountStatus:
-    try:
-        os.statvfs(mountpoint)  # not stat, which the kernel goes on answering from its cache
-    except PermissionError:
-        return MountStatus(mountpoint=mountpoint, state="another user's")
-    except OSError:
-        return MountStatus(mountpoint=mountpoint, state="dead")
-    return MountStatus(mountpoint=mountpoint, state="mounted")
+    others = [MountStatus(mountpoint=path, state=condition(path)) for path in sorted(attached)]
+    return found + others
 
 
 def _services(paths: Paths) -> list[ServiceStatus]:
