@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from rengafs import __version__
-from rengafs.cli import checks
+from rengafs.cli import checks, output
 from rengafs.cli.address import Meant, meant, probe, token_for
 from rengafs.cli.embedded import answers, listener
 from rengafs.cli.mountasking import Condition, condition, remedy
@@ -105,7 +105,7 @@ def _space(paths: Paths) -> Iterator[Finding]:
         directory: Path = getattr(paths, name)
         there = next(one for one in (directory, *directory.parents) if one.exists())
         free = shutil.disk_usage(there).free
-        text = f"{directory}: {free / (1 << 30):.1f} GiB free"
+        text = f"{directory}: {output.size(free)} free"
         if not os.access(there, os.W_OK):
             text, state = f"{there} can't be written; say: chown {os.getuid()} {there}", "bad"
         elif free < LOW_BYTES:

@@ -1,8 +1,11 @@
 """How far something long is: a bar with rate and time left on a terminal, else plain lines."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from itertools import islice
 
 from rich.console import Console
 from rich.progress import (
@@ -18,6 +21,7 @@ from rengafs.cli import output
 
 LINE_SECONDS = 2.0
 """Between two lines where the output is no terminal."""
+PACE_SECONDS = 10.0
 
 Tell = Callable[[int, int | None], None]
 """Called with the bytes that are done, and with those that there are, if that is known."""
@@ -60,3 +64,24 @@ def _in_lines(what: str) -> Tell:
             output.aside(f"{what}: {output.size(done)}{of}")
 
     return tell
+
+
+class Pace:
+    """How fast something grows less that others add to, over the last seconds."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def told(self, waiting: int) -> str:
+        """Return the rate, and the time left, now that *waiting* bytes wait; empty if unknown."""
+        now = time.monotonic()
+        self._seen.append((now, waiting))
+        while now - self._seen[0][0] > PACE_SECONDS:
+            self._seen.popleft()
+        steps = zip(self._seen, islice(self._seen, 1, None), strict=False)
+        gone = sum(max(0, before - after) for (_, before), (_, after) in steps)
+        if not waiting or not gone:
+            return ""
+        rate = gone / (now - self._seen[0][0])
+        left = timedelta(seconds=round(waiting / rate))
+        return f"{output.size(round(rate))}/s, {left} left"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+from rengafs.cli import output
 from rengafs.cli.exits import Exit, refuse
 from rengafs.cli.locks import wait_for_lock
 from rengafs.cli.mounttable import find_mount
@@ -168,5 +169,5 @@ class _Waiting:
     def _word(self, record: MountRecord | None) -> str:
         if record is None or not record.unsent_files:
             return f"waiting for {self._process} to commit what was open in {self._mountpoint} …"
-        size = record.unsent_bytes / (1 << 20)
-        return f"waiting for {self._process} to send {record.unsent_files} files, {size:.1f} MiB …"
+        size = output.size(record.unsent_bytes)
+        return f"waiting for {self._process} to send {record.unsent_files} files, {size} …"

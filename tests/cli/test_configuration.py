@@ -35,6 +35,27 @@ def test_an_option_goes_before_the_environment_and_that_before_the_configuration
     assert "-1 is not in the range" in said.stderr
 
 
+def test_variables_that_have_names_of_their_own_are_shown_where_they_count(home):
+    settings = shown(home, RENGAFS_BACKENDS="/b.toml", RENGAFS_DROPPINGS="*.bak")
+
+    assert settings["serve.backends"] == ("/b.toml", "RENGAFS_BACKENDS")
+    assert settings["serve.droppings"] == ("*.bak", "RENGAFS_DROPPINGS")
+    both = shown(home, RENGAFS_BACKENDS="/b.toml", RENGAFS_SERVE_BACKENDS="/c.toml")
+    assert both["serve.backends"] == ("/b.toml", "RENGAFS_BACKENDS")
+    said = home.run("serve", RENGAFS_BACKENDS="/b.toml", RENGAFS_SERVE_BACKENDS="/c.toml")
+    assert "/b.toml" in said.stderr  # which counts indeed
+
+
+def test_defaults_are_shown_if_asked_for(home):
+    assert "mount.cache-size" not in shown(home)
+    settings = shown(home, "--defaults", RENGAFS_LOG_LIMIT="2")
+
+    assert settings["mount.cache-size"] == ("10G", "default")
+    assert settings["mount.cache-dir"] == ("$XDG_CACHE_HOME/rengafs", "default")
+    assert settings["log.limit"] == ("2", "RENGAFS_LOG_LIMIT")
+    assert settings["mount.write-back"] == ("False", "default")
+
+
 def test_the_configurations_options_reach_the_command(home, refused):
     configure(home, "[log]\nlimit = -7\n")
 

@@ -52,6 +52,19 @@ def test_a_login_keeps_the_token_closed_and_names_the_service(home, served, conf
     assert home.run("log", "nothing").returncode != Exit.REFUSED
 
 
+def test_a_login_is_told_as_json_without_its_token(home, served, configuration):
+    address, token = served
+
+    done = login_with(home, token, address, "--name", "here", "--json")
+
+    assert json.loads(done.stdout) == {
+        "name": "here",
+        "address": address,
+        "user": "ann",
+        "kept": str(configuration / "credentials.json"),
+    }
+
+
 def test_a_logout_forgets_the_token_and_keeps_the_name(home, served, refused):
     address, token = served
     login_with(home, token, address, "--name", "here")

@@ -204,7 +204,7 @@ def test_prune_spares_a_pin_and_says_why_until_it_is_let_go(home, bucket):
     assert aged[0].read_text() == "one"
     assert not aged[1].exists()
 
-    good(home, "unpin", first)
+    assert len(data(home, "unpin", first)) == 1
     assert good(home, "pin") == "nothing is pinned\n"
     good(home, "umount", home.mountpoint)  # which had it open a moment ago
     good(home, "mount", home.mountpoint)

@@ -61,6 +61,28 @@ def test_a_bucket_is_bounded_and_unbounded_again(home, refused, served):
     assert "bucket list" in refused(home.run("bucket", "quota", "other", "1K", *data))
 
 
+def test_what_is_done_to_data_is_told_as_json_too(home, served):
+    address, token = served
+    data = ("--data", home.root / "served")
+    (home.root / "served" / "backends.toml").write_text(
+        f'default = "local"\n[backends.archive]\nkind = "local"\n'
+        f'directory = "{home.root / "archive"}"\n'
+    )
+    with at(address, token) as ann:
+        bucket = ann.do(MakeBucket(name="shared")).node
+        ann.file(bucket, "f", b"bytes")
+
+    made = json.loads(good(home, "token", "create", "bob", "--days", "1", "--json", *data))
+    moved = json.loads(good(home, "bucket", "move", "shared", "archive", "--json", *data))
+    swept = json.loads(good(home, "sweep", "--dry-run", "--json", *data))
+
+    assert made["token"].startswith("rnga_")
+    assert made["name"] == "bob"
+    assert made["expires_ms"] > 0
+    assert (moved["blobs"], moved["size"], moved["failed"]) == (1, 5, 0)
+    assert swept == {"blobs": 0, "size": 0, "temporaries": 0}
+
+
 def test_a_lost_blob_is_told_with_its_version(home, refused, served):
     address, token = served
     data = ("--data", home.root / "served")

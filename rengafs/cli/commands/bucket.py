@@ -10,6 +10,7 @@ import click
 
 from rengafs.cli import output
 from rengafs.cli.asking import asking_of_bucket, json_option, service_options
+from rengafs.cli.completing import complete_bucket, complete_path
 from rengafs.cli.exits import Exit, epilog, refuse
 from rengafs.cli.options import debug_option, size
 from rengafs.cli.servicedata import data_options, serve_options
@@ -30,7 +31,7 @@ def command() -> None:
 
 @command.command("list", epilog=EPILOG)
 @data_options
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 @debug_option
 def list_(data: Path | None, catalog: str, as_json: bool) -> None:
     """List the buckets and their members.
@@ -60,7 +61,7 @@ def list_(data: Path | None, catalog: str, as_json: bool) -> None:
 
 
 @command.command(epilog=EPILOG)
-@click.argument("bucket")
+@click.argument("bucket", shell_complete=complete_bucket)
 @click.argument("user")
 @click.argument("role", type=click.Choice(["reader", "writer", "owner"]))
 @data_options
@@ -79,7 +80,7 @@ def grant(bucket: str, user: str, role: str, data: Path | None, catalog: str) ->
 
 
 @command.command(epilog=EPILOG)
-@click.argument("bucket")
+@click.argument("bucket", shell_complete=complete_bucket)
 @click.argument("user")
 @data_options
 @debug_option
@@ -95,7 +96,7 @@ def revoke(bucket: str, user: str, data: Path | None, catalog: str) -> None:
 
 
 @command.command(epilog=EPILOG)
-@click.argument("bucket")
+@click.argument("bucket", shell_complete=complete_bucket)
 @click.argument("limit", metavar="SIZE|none")
 @data_options
 @debug_option
@@ -115,7 +116,7 @@ def quota(bucket: str, limit: str, data: Path | None, catalog: str) -> None:
 
 
 @command.command(epilog=epilog(Exit.UNREACHABLE, Exit.REFUSED, Exit.NOT_MOUNTED))
-@click.argument("bucket")
+@click.argument("bucket", shell_complete=complete_path)
 @click.argument("rule", required=False)
 @service_options
 @json_option
@@ -149,11 +150,12 @@ def retention(
 
 
 @command.command(epilog=epilog(Exit.REFUSED, Exit.UNREACHABLE))
-@click.argument("bucket")
+@click.argument("bucket", shell_complete=complete_bucket)
 @click.argument("backend")
 @data_options
+@json_option
 @debug_option
-def move(bucket: str, backend: str, data: Path | None, catalog: str) -> None:
+def move(bucket: str, backend: str, data: Path | None, catalog: str, as_json: bool) -> None:
     """Move the bytes of BUCKET to BACKEND, its past included.
 
     Safe while the service runs and the bucket is in use; each blob is compared with its hash.
@@ -171,7 +173,10 @@ def move(bucket: str, backend: str, data: Path | None, catalog: str) -> None:
             backend,
             lambda so_far: tell(so_far.passed, max(so_far.total, so_far.passed)),
         )
-    output.line(f"moved {moved.blobs} blobs of {moved.size} bytes to {backend}")
+    if as_json:
+        output.as_json(moved)
+    else:
+        output.line(f"moved {moved.blobs} blobs of {output.size(moved.size)} to {backend}")
     if moved.failed:
         raise refuse(
             Exit.FAILED, f"{moved.failed} blobs are lost or damaged; see rengafs check --contents"
@@ -184,9 +189,16 @@ def move(bucket: str, backend: str, data: Path | None, catalog: str) -> None:
 @click.option("--name", metavar="NAME", help="Of the new bucket. [default: the container's]")
 @click.option("--owner", metavar="USER", default="", help="Who owns the new bucket.")
 @data_options
+@json_option
 @debug_option
 def adopt(
-    backend: str, container: str, name: str | None, owner: str, data: Path | None, catalog: str
+    backend: str,
+    container: str,
+    name: str | None,
+    owner: str,
+    data: Path | None,
+    catalog: str,
+    as_json: bool,
 ) -> None:
     """Show CONTAINER, a container or bucket of BACKEND's store, as a bucket.
 
@@ -206,14 +218,18 @@ def adopt(
         owner=owner,
         told=lambda so_far: output.aside(f"{so_far.objects} objects"),
     )
+    if as_json:
+        output.as_json(taken)
+        return
     output.line(f"{name or container}: {taken.objects} objects, {taken.versions} versions")
 
 
 @command.command(epilog=epilog(Exit.REFUSED, Exit.UNREACHABLE))
-@click.argument("bucket")
+@click.argument("bucket", shell_complete=complete_bucket)
 @data_options
+@json_option
 @debug_option
-def refresh(bucket: str, data: Path | None, catalog: str) -> None:
+def refresh(bucket: str, data: Path | None, catalog: str, as_json: bool) -> None:
     """Take over what others changed in the container that BUCKET shows.
 
     \b
@@ -226,4 +242,7 @@ def refresh(bucket: str, data: Path | None, catalog: str) -> None:
         bucket,
         lambda so_far: output.aside(f"{so_far.objects} objects"),
     )
+    if as_json:
+        output.as_json(taken)
+        return
     output.line(f"{taken.objects} objects: {taken.versions} new versions, {taken.deleted} deleted")

@@ -13,13 +13,13 @@ import click
 import msgspec
 
 from rengafs.cli import output
+from rengafs.cli.asking import json_option
 from rengafs.cli.exits import Exit, epilog, refuse
 from rengafs.cli.options import PATH, debug_option
 from rengafs.cli.paths import find_paths
 from rengafs.fs.reads.blockfiles import BlockFiles
 
 F = TypeVar("F", bound=Callable[..., Any])
-MIB = 1 << 20
 
 
 class CatalogShare(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,9 +70,7 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
 
 def _options(command: F) -> F:
     command = debug_option(command)
-    command = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(
-        command
-    )
+    command = json_option(command)
     return click.option(
         "--cache-dir", type=PATH, metavar="DIR", help="[default: $XDG_CACHE_HOME/rengafs]"
     )(command)
@@ -103,17 +101,17 @@ def status(cache_dir: Path | None, as_json: bool) -> None:
         return
     output.line(f"{found.directory}: {_sized(found.blocks, found.bytes)}")
     if found.pinned_bytes:
-        output.line(f"{found.pinned_bytes / MIB:,.1f} MiB of them are pinned, and stay")
-    output.line(f"{found.free_bytes / MIB:,.0f} MiB are free on that disk")
+        output.line(f"{output.size(found.pinned_bytes)} of them are pinned, and stay")
+    output.line(f"{output.size(found.free_bytes)} are free on that disk")
     if len(found.catalogs) > 1:
         output.table(
-            ["service", "blocks", "MiB", "pinned"],
+            ["service", "blocks", "size", "pinned"],
             [
                 [
                     share.catalog,
                     str(share.blocks),
-                    f"{share.bytes / MIB:,.1f}",
-                    f"{share.pinned_bytes / MIB:,.1f}",
+                    output.size(share.bytes),
+                    output.size(share.pinned_bytes),
                 ]
                 for share in found.catalogs
             ],
@@ -209,4 +207,4 @@ def _status(directory: Path) -> CacheStatus:
 
 
 def _sized(blocks: int, size: int) -> str:
-    return f"{blocks} blocks, {size / MIB:,.1f} MiB"
+    return f"{blocks} blocks, {output.size(size)}"

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from rengafs.cli import output
+from rengafs.cli.asking import json_option
 from rengafs.cli.exits import Exit, epilog, refuse
 from rengafs.cli.options import debug_option
 from rengafs.cli.servicedata import data_options, serve_options
@@ -18,7 +19,7 @@ from rengafs.cli.servicedata import data_options, serve_options
     is_flag=True,
     help="Mark lost blobs, so that saving the same bytes again heals their versions.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 @debug_option
 def command(data: Path | None, catalog: str, contents: bool, repair: bool, as_json: bool) -> None:
     """Check that every version's bytes are there. Safe while the service runs.

@@ -1,6 +1,7 @@
 """``rengafs config``: what is set, and what set it."""
 
 import os
+import re
 from collections.abc import Iterator
 
 import click
@@ -20,6 +21,9 @@ PREFIX = "RENGAFS"
 ORDER = "options of the command line, then the environment, then the configuration, then defaults"
 
 
+DEFAULT = "default"
+
+
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
     """One value, and where it comes from. *origin* is empty for what nothing has set."""
 
@@ -34,10 +38,11 @@ def command() -> None:
 
 
 @command.command(epilog=epilog())
+@click.option("--defaults", is_flag=True, help="Show the options that nothing has set, too.")
 @json_option
 @debug_option
 @click.pass_context
-def show(ctx: click.Context, as_json: bool) -> None:
+def show(ctx: click.Context, defaults: bool, as_json: bool) -> None:
     """Show what is set, and what set it; never a token.
 
     What counts is the first of: an option of the command line, the environment, the
@@ -54,12 +59,15 @@ def show(ctx: click.Context, as_json: bool) -> None:
 
     \b
       rengafs config show
+      rengafs config show --defaults
       rengafs config show --json
     """
     settings = current_settings()
     group = ctx.find_root().command
     assert isinstance(group, click.Group)
-    found = [*_places(settings), *_service(settings), *_options(ctx, group, settings)]
+    options = _options(ctx, group, settings)
+    shown = (one for one in options if defaults or one.origin != DEFAULT)
+    found = [*_places(settings), *_service(settings), *shown]
     if as_json:
         output.as_json(found)
         return
@@ -99,28 +107,47 @@ def _token(name: str, address: str, settings: Settings) -> Setting:
 def _options(
     ctx: click.Context, group: click.Group, settings: Settings, path: tuple[str, ...] = ()
 ) -> Iterator[Setting]:
-    """Yield every option of every command that the environment or the configuration sets."""
+    """Yield every option of every command, with what counts."""
     for name in group.list_commands(ctx):
         command = group.get_command(ctx, name)
         if isinstance(command, click.Group):
             yield from _options(ctx, command, settings, (*path, name))
         elif command is not None:
-            yield from _set(command, settings, (*path, name))
+            yield from _counting(command, settings, (*path, name))
 
 
-def _set(command: click.Command, settings: Settings, path: tuple[str, ...]) -> Iterator[Setting]:
+def _counting(
+    command: click.Command, settings: Settings, path: tuple[str, ...]
+) -> Iterator[Setting]:
     table: object = settings.commands
     for part in path:
         table = table.get(part, {}) if isinstance(table, dict) else {}
     given = defaults_of(settings, ".".join(path), command, table if isinstance(table, dict) else {})
     for parameter in command.params:
-        if not isinstance(parameter, click.Option) or parameter.name is None:
+        if not isinstance(parameter, click.Option) or parameter.name is None or parameter.hidden:
             continue
-        names = "_".join((PREFIX, *path, parameter.name))
-        variable = names.upper().replace("-", "_")
         shown = f"{'.'.join(path)}.{parameter.opts[-1].lstrip('-')}"
-        if os.environ.get(variable):
+        variable = _variable(parameter, path)
+        if variable is not None:
             yield Setting(name=shown, value=os.environ[variable], origin=variable)
         elif parameter.name in given:
             value = given[parameter.name]
             yield Setting(name=shown, value=str(value), origin=str(settings.file))
+        elif parameter.expose_value:
+            yield Setting(name=shown, value=_default(parameter), origin=DEFAULT)
+
+
+def _variable(option: click.Option, path: tuple[str, ...]) -> str | None:
+    """Return the environment variable that sets an option; its own goes before that by rule."""
+    own = [option.envvar] if isinstance(option.envvar, str) else option.envvar or []
+    ruled = "_".join((PREFIX, *path, option.name or "")).upper().replace("-", "_")
+    return next((name for name in (*own, ruled) if os.environ.get(name)), None)
+
+
+def _default(option: click.Option) -> str:
+    """Return an option's default as its help tells it."""
+    value = option.to_info_dict()["default"]
+    told = re.search(r"default: ([^]]*)]", option.help or "")
+    if value in (None, "") or isinstance(value, (list, tuple)):
+        return told[1] if told else ""
+    return str(value)

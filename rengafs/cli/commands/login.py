@@ -5,9 +5,11 @@ import sys
 
 import click
 import httpx
+import msgspec
 
 from rengafs.cli import output
 from rengafs.cli.address import PROBE_SECONDS, current_settings, probe
+from rengafs.cli.asking import json_option
 from rengafs.cli.completing import complete_endpoint
 from rengafs.cli.exits import Exit, epilog, refuse
 from rengafs.cli.options import debug_option
@@ -22,13 +24,27 @@ from rengafs.protocol.errors import NotFound
 from rengafs.protocol.records import Login
 
 
+class LoggedIn(msgspec.Struct, frozen=True, kw_only=True):
+    """A login; never its token."""
+
+    name: str
+    """What commands call the service."""
+    address: str
+    user: str
+    kept: str
+    """Where the token is."""
+
+
 @click.command(epilog=epilog(Exit.UNREACHABLE, Exit.REFUSED))
 @click.argument("endpoint", metavar="URL|NAME", shell_complete=complete_endpoint)
 @click.option("--name", help="What to call the service. [default: the first part of its host]")
 @click.option("--default", is_flag=True, help="Mean it wherever no service is named.")
 @click.option("--with-token", is_flag=True, help="Read a token, even if the service has logins.")
+@json_option
 @debug_option
-def command(endpoint: str, name: str | None, default: bool, with_token: bool) -> None:
+def command(
+    endpoint: str, name: str | None, default: bool, with_token: bool, as_json: bool
+) -> None:
     """Log in to the service at URL, which then has a NAME for other commands.
 
     A service with OpenID Connect shows a code to agree to in a browser, on any machine; any
@@ -49,6 +65,9 @@ def command(endpoint: str, name: str | None, default: bool, with_token: bool) ->
     store.save(address, secret)
     named = name or _name_of(address, settings)
     add_endpoint(settings.file, named, address, default=default)
+    if as_json:
+        output.as_json(LoggedIn(name=named, address=address, user=user, kept=store.place))
+        return
     output.line(f"logged in to {address} as {user}; the token is in {store.place}")
     output.line(f"use it by: rengafs mount --endpoint {named} DIR")
 

@@ -1,6 +1,7 @@
 """``rengafs ls``: what a directory holds, or held, without a mount."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -45,37 +46,38 @@ def command(
             _show(_entries(service, target), as_json=as_json)
 
 
-def _entries(service: Service, target: Target) -> list[Entry]:
+def _entries(service: Service, target: Target) -> Iterator[Entry]:
+    """Yield what a directory holds, as of one change, page by page as it comes."""
     number = ROOT
     if target.path:
         entry = service.run(calls.path(target.path, at=target.at))
         if not entry.node.kind.is_directory:
-            return [entry]
+            yield entry
+            return
         number = entry.node.id
-    found: list[Entry] = []
     at, after = target.at, ""
     while True:
         page = service.run(calls.entries(number, after=after, limit=PAGE, at=at))
-        found += page.entries
+        yield from page.entries
         if not page.next:
-            return found
+            return
         at, after = page.change, page.next
 
 
-def _show(entries: list[Entry], *, as_json: bool) -> None:
+def _show(entries: Iterator[Entry], *, as_json: bool) -> None:
     if as_json:
-        output.as_json(entries)
+        output.as_json(list(entries))
         return
     output.table(
         ["bytes", "changed", "name"],
-        [
+        (
             [
                 "" if entry.node.kind.is_directory else str(entry.node.size),
                 output.moment(entry.node.mtime_ns // 1_000_000),
                 _named(entry),
             ]
             for entry in entries
-        ],
+        ),
     )
 
 

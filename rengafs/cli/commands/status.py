@@ -6,6 +6,7 @@ import click
 import msgspec
 
 from rengafs.cli import output
+from rengafs.cli.asking import json_option
 from rengafs.cli.embedded import Users, answers, listener, users_file
 from rengafs.cli.exits import epilog
 from rengafs.cli.mountasking import Condition, condition, remedy
@@ -14,6 +15,7 @@ from rengafs.cli.options import PATH, debug_option
 from rengafs.cli.paths import Paths, find_paths
 from rengafs.cli.pinning import served_of
 from rengafs.cli.records import live_records
+from rengafs.cli.transfers import Pace
 from rengafs.cli.unsent import (
     FileState,
     Left,
@@ -60,8 +62,12 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 @click.command(epilog=epilog())
 @click.argument("path", metavar="[PATH]", type=PATH, required=False)
-@click.option("--watch", is_flag=True, help="Show it anew every second, until Ctrl-C.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option(
+    "--watch",
+    is_flag=True,
+    help="Show it anew every second, until Ctrl-C; with --json, a line each.",
+)
+@json_option
 @debug_option
 def command(path: Path | None, watch: bool, as_json: bool) -> None:
     """Show the mounts and embedded services that run here, and what is still to be sent.
@@ -79,12 +85,25 @@ def command(path: Path | None, watch: bool, as_json: bool) -> None:
         output.as_json(state) if as_json else output.line(f"{state.path}: {state.state}")
         return
     paths = find_paths()
-    if watch and not as_json:
-        output.watch(lambda: _show(_status(paths)))
+    if watch and as_json:
+        output.watch(lambda: output.as_json_line(_status(paths)))
+    elif watch:
+        paces: dict[str, Pace] = {}
+        output.watch(lambda: _watched(_status(paths), paces))
     elif as_json:
         output.as_json(_status(paths))
     else:
         _show(_status(paths))
+
+
+def _watched(status: Status, paces: dict[str, Pace]) -> None:
+    """Show what runs, and of each mount that sends, how fast it does and what time is left."""
+    _show(status)
+    for mount in status.mounts:
+        waiting = mount.unsent.bytes if mount.unsent else 0
+        pace = paces.setdefault(mount.mountpoint, Pace())
+        if told := pace.told(waiting):
+            output.line(f"{mount.mountpoint}: sending {told}")
 
 
 def _status(paths: Paths) -> Status:

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from rengafs.cli import output
+from rengafs.cli.asking import json_option
 from rengafs.cli.exits import Exit, epilog
 from rengafs.cli.options import debug_option
 from rengafs.cli.servicedata import data_options, serve_options
@@ -24,8 +25,9 @@ LEAST_HOURS = 2
     help="Leave what is younger: it may be an upload under way.",
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@json_option
 @debug_option
-def command(data: Path | None, catalog: str, grace: float, dry_run: bool) -> None:
+def command(data: Path | None, catalog: str, grace: float, dry_run: bool, as_json: bool) -> None:
     """Remove blobs that no version needs. Safe while the service runs.
 
     \b
@@ -36,6 +38,9 @@ def command(data: Path | None, catalog: str, grace: float, dry_run: bool) -> Non
 
     options = serve_options(data, catalog)
     swept = sweep_data(options, grace_seconds=grace * 3600, dry_run=dry_run)
+    if as_json:
+        output.as_json(swept)
+        return
     verb = "would remove" if dry_run else "removed"
     also = "" if dry_run else f"; {swept.temporaries} unfinished uploads"
     output.line(f"{verb} {swept.blobs} blobs of {swept.size} bytes{also}")

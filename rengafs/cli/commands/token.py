@@ -4,14 +4,24 @@ import time
 from pathlib import Path
 
 import click
+import msgspec
 
 from rengafs.cli import output
+from rengafs.cli.asking import json_option
 from rengafs.cli.exits import Exit, epilog
 from rengafs.cli.options import debug_option
 from rengafs.cli.servicedata import data_options, serve_options
 
 DAY_MS = 86_400_000
 EPILOG = epilog(Exit.REFUSED)
+
+
+class Created(msgspec.Struct, frozen=True, kw_only=True):
+    """A new token. *expires_ms*: in milliseconds since 1970; None: it does not end."""
+
+    name: str
+    token: str
+    expires_ms: int | None
 
 
 @click.group()
@@ -25,6 +35,7 @@ def command() -> None:
 @click.option("--read-only", is_flag=True, help="It may read, and change nothing.")
 @click.option("--everywhere", is_flag=True, help="NAME may do everything in every bucket.")
 @click.option("--days", type=click.FloatRange(min=0, min_open=True), help="It expires after.")
+@json_option
 @debug_option
 def create(
     name: str,
@@ -33,6 +44,7 @@ def create(
     read_only: bool,
     everywhere: bool,
     days: float | None,
+    as_json: bool,
 ) -> None:
     """Make a token for NAME, and print it: the only time that it is shown.
 
@@ -47,12 +59,15 @@ def create(
     token = create_token(
         options, name, read_only=read_only, expires_ms=expires, everywhere=everywhere
     )
-    output.line(token)
+    if as_json:
+        output.as_json(Created(name=name, token=token, expires_ms=expires))
+    else:
+        output.line(token)
 
 
 @command.command("list", epilog=EPILOG)
 @data_options
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 @debug_option
 def list_(data: Path | None, catalog: str, as_json: bool) -> None:
     """List who has tokens. The tokens themselves are not kept.

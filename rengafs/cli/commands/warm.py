@@ -12,6 +12,7 @@ import click
 import msgspec
 
 from rengafs.cli import output
+from rengafs.cli.asking import json_option
 from rengafs.cli.exits import Exit, epilog, refuse
 from rengafs.cli.locating import locate
 from rengafs.cli.options import PATH, debug_option
@@ -44,7 +45,7 @@ class _Progress:
 
 @click.command(epilog=epilog(Exit.UNREACHABLE, Exit.NOT_MOUNTED))
 @click.argument("paths", nargs=-1, required=True, type=PATH, metavar="PATH...")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 @debug_option
 def command(paths: tuple[Path, ...], as_json: bool) -> None:
     """Fetch the files at and below PATH into the cache, with their attributes.
