@@ -3,6 +3,8 @@
 import asyncio
 import os
 from collections.abc import Callable, Coroutine
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from support.storehome import CONFIGURATION
 from support.stores import container
 from support.swift import Swift, running_swift
 from support.talking import talking
+from swiftclient.client import Connection
 
 from bench.timing import compare, timed
 from rengafs.client import calls
@@ -34,6 +37,8 @@ def in_loop(work: Coroutine[Any, Any, None]) -> float:
 
 class PlainS3:
     """The library alone."""
+
+    library = "aiobotocore"
 
     def __init__(self, gateway: Gateway, size: int) -> None:
         self.gateway, self.data, self.bucket = gateway, os.urandom(size), container()
@@ -67,8 +72,33 @@ class PlainS3:
         return in_loop(self.with_store(work))
 
 
+class SwiftLibrary:
+    """OpenStack's own library."""
+
+    library = "python-swiftclient"
+
+    def __init__(self, swift: Swift, size: int) -> None:
+        self.data, self.container = os.urandom(size), container()
+        self.open = partial(Connection, swift.auth_url, swift.user, swift.key, auth_version="1")
+        self.open().put_container(self.container)
+
+    def put(self) -> float:
+        with timed() as watch, closing(self.open()) as store:
+            store.put_object(self.container, "key", self.data)
+        return watch.seconds
+
+    def get(self) -> float:
+        with timed() as watch, closing(self.open()) as store:
+            _, pieces = store.get_object(self.container, "key", resp_chunk_size=1 << 20)
+            for _ in pieces:
+                pass
+        return watch.seconds
+
+
 class PlainSwift:
     """The HTTP library alone: what Swift's API needs."""
+
+    library = "httpx"
 
     def __init__(self, swift: Swift, size: int) -> None:
         self.data = os.urandom(size)
@@ -109,6 +139,7 @@ def rows(scratch: Path, quick: bool):
             for name, plain in (
                 ("s3-here", PlainS3(gateway, size)),
                 ("swift-here", PlainSwift(swift, size)),
+                ("swift-here", SwiftLibrary(swift, size)),
             ):
                 yield from _pair(talk, name, plain, mib, rounds=3 if quick else 5)
 
@@ -132,11 +163,10 @@ def _pair(talk: Any, name: str, plain: Any, mib: int, rounds: int):
                 pass
         return mib / watch.seconds
 
-    library = "aiobotocore" if name.startswith("s3") else "httpx"
     yield compare(
         f"{name}: put {mib} MiB",
         "MiB/s",
-        library,
+        plain.library,
         0.7,
         put,
         lambda: mib / plain.put(),
@@ -145,7 +175,7 @@ def _pair(talk: Any, name: str, plain: Any, mib: int, rounds: int):
     yield compare(
         f"{name}: get {mib} MiB",
         "MiB/s",
-        library,
+        plain.library,
         0.7,
         get,
         lambda: mib / plain.get(),
