@@ -34,6 +34,9 @@ class MountRecord(msgspec.Struct, frozen=True):
     """When its process started, in milliseconds since 1970."""
     token_file: str = ""
     """Where it found the token for *endpoint*, if in a file."""
+    cache: str = ""
+    """The directory of its blocks; with a limit of 0 there are none."""
+    cache_limit_bytes: int = 0
     unsent_files: int = 0
     """While it ends: of how many files something is still to be sent."""
     unsent_bytes: int = 0

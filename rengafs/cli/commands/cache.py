@@ -5,7 +5,7 @@ three commands are safe while mounts use the cache.
 """
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ from rengafs.cli.asking import json_option
 from rengafs.cli.exits import Exit, epilog, refuse
 from rengafs.cli.options import PATH, debug_option
 from rengafs.cli.paths import find_paths
+from rengafs.cli.records import MountRecord, live_records
 from rengafs.fs.reads.blockfiles import BlockFiles
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -32,6 +33,14 @@ class CatalogShare(msgspec.Struct, frozen=True, kw_only=True):
     """Of these, those that a pin needs: see ``rengafs pin``."""
 
 
+class CacheUser(msgspec.Struct, frozen=True, kw_only=True):
+    """A mount that keeps blocks there."""
+
+    mountpoint: str
+    limit_bytes: int
+    """Beyond which it evicts: its ``--cache-size``."""
+
+
 class CacheStatus(msgspec.Struct, frozen=True, kw_only=True):
     """What a cache directory holds. Bytes as allocated on disk."""
 
@@ -42,6 +51,7 @@ class CacheStatus(msgspec.Struct, frozen=True, kw_only=True):
     free_bytes: int
     """Left on that disk."""
     catalogs: list[CatalogShare]
+    mounts: list[CacheUser]
 
 
 class Cleared(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,12 +100,12 @@ def command() -> None:
 @command.command(epilog=epilog())
 @_options
 def status(cache_dir: Path | None, as_json: bool) -> None:
-    """Show what the cache holds.
+    """Show what the cache holds, and the limits of the mounts that use it.
 
     \b
       rengafs cache status
     """
-    found = _status(_directory(cache_dir))
+    found = _status(_directory(cache_dir), live_records(find_paths()))
     if as_json:
         output.as_json(found)
         return
@@ -103,6 +113,8 @@ def status(cache_dir: Path | None, as_json: bool) -> None:
     if found.pinned_bytes:
         output.line(f"{output.size(found.pinned_bytes)} of them are pinned, and stay")
     output.line(f"{output.size(found.free_bytes)} are free on that disk")
+    for mount in found.mounts:
+        output.line(f"{mount.mountpoint} keeps it within {output.size(mount.limit_bytes)}")
     if len(found.catalogs) > 1:
         output.table(
             ["service", "blocks", "size", "pinned"],
@@ -181,7 +193,7 @@ def _directory(given: Path | None) -> Path:
     return given or find_paths().cache
 
 
-def _status(directory: Path) -> CacheStatus:
+def _status(directory: Path, mounts: Sequence[MountRecord] = ()) -> CacheStatus:
     shares = []
     for files in BlockFiles.found(directory):
         survey = files.survey(whole=False)
@@ -203,6 +215,11 @@ def _status(directory: Path) -> CacheStatus:
         pinned_bytes=sum(share.pinned_bytes for share in shares),
         free_bytes=shutil.disk_usage(place).free,
         catalogs=shares,
+        mounts=[
+            CacheUser(mountpoint=mount.mountpoint, limit_bytes=mount.cache_limit_bytes)
+            for mount in mounts
+            if mount.cache_limit_bytes and mount.cache == str(directory.absolute())
+        ],
     )
 
 

@@ -234,16 +234,18 @@ def _mount(session: Session, asked: Asked, paths: Paths) -> None:
     checks.check_fuse()
     if asked.allow_other:
         checks.check_allow_other()
+    cache = asked.cache_dir or paths.cache
     record = MountRecord(
         str(asked.mountpoint),
         os.getpid(),
         "",
         time.time_ns() // 1_000_000,
         token_file=str(asked.token_file or ""),
+        cache=str(cache),
+        cache_limit_bytes=asked.cache_size,
     )
     with recorded(paths, record) as held:
         checks.check_mountpoint(asked.mountpoint)
-        cache = asked.cache_dir or paths.cache
         with service_or_cache(paths, asked.endpoint, asked.token_file, os.environ, cache) as (
             endpoint,
             away,
