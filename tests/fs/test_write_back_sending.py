@@ -14,6 +14,7 @@ from rengafs.fs.writes.writeback.journal import Journal
 from rengafs.fs.writes.writeback.keeping import keep_all
 from rengafs.fs.writes.writeback.outbox import Entry, Limits, Outbox
 from rengafs.fs.writes.writeback.records import Done, Owner, Queued
+from rengafs.fs.writes.writeback.replaying import pending
 from rengafs.fs.writes.writeback.sending import Sender
 from rengafs.fs.writes.writeback.unsaved import payload_of
 from rengafs.protocol.errors import (
@@ -23,8 +24,8 @@ from rengafs.protocol.errors import (
     Unreachable,
     to_problem,
 )
-from rengafs.protocol.operations import Commit, Outcome
-from rengafs.protocol.records import Version
+from rengafs.protocol.operations import Commit, MakeFile, Outcome, SetAttributes
+from rengafs.protocol.records import Kind, Node, Version
 
 OWNER = Owner(catalog="c", user="u", mount="m")
 SECONDS = 60
@@ -247,3 +248,43 @@ async def test_a_file_that_waits_for_long_does_not_let_the_journal_grow(tmp_path
     stuck.retry_at = 0
     await sent(outbox, service, None)
     assert service.taken[-1][1] == b"precious"
+
+
+@pytest.mark.parametrize("waits", [True, False])
+async def test_a_shortened_journal_still_knows_what_took_the_place_of_what(tmp_path, waits):
+    journal = Journal.create(tmp_path, OWNER)
+    outbox = Outbox(journal)
+    made = Queued(number=1, file=7, operation=MakeFile(parent=1, name="f", id=7))
+    journal.note(made)
+    outbox.add(Entry(made), Held())
+    await add(outbox, 2, b"first")
+    journal.note(Queued(number=3, file=7, operation=SetAttributes(node=7, mode=0o600)))
+    (chain,) = outbox.chains()
+    chain.entries.append(Entry(Queued(number=3, file=7, operation=SetAttributes(node=7))))
+    node = Node(id=70, kind=Kind.FILE, mode=0o644, mtime_ns=0, ctime_ns=0, atime_ns=0, created_ns=0)
+    outbox.answered(chain, chain.entries[0], Outcome(node=node))
+    version = Version(id=1000, file=70, size=5, sha256="", change=1, created_ms=0)
+    outbox.answered(chain, chain.entries[0], Outcome(version=version))
+    for number in range(10, 100):
+        await journal.append(
+            Queued(number=number, file=number, operation=Commit(node=number, length=1)),
+            b"x" * 200_000,
+        )
+        journal.note(Done(number=number))
+    if waits:
+        await add(outbox, 200, b"second", base=-2, length=6)
+    else:
+        journal.note(Done(number=3))
+    await journal.sync()
+    before = journal.size
+    await journal.compact(outbox._answers)
+    assert journal.size < before / 10
+    if not waits:
+        await add(outbox, 200, b"second", base=-2, length=6)
+    journal.close()
+    again, records = Journal.adopt(journal.directory)
+    moved, waiting = pending(records)
+    again.close()
+    assert moved == {7: 70}
+    assert [record.number for record in waiting][-1] == 200
+    assert Done(number=2, version=1000) in records

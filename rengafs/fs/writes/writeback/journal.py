@@ -247,13 +247,13 @@ class Journal:
                     return
                 self._looked_at = self._end
                 places = dict(self._places)
-                if not places:
+                dones = answers()
+                if not places and all(done.meant is None for done in dones):
                     await trio.to_thread.run_sync(_cut, self._log)
                     self._end = self._looked_at = 0
                     return
-                kept = b"".join(logfile.framed(done, b"") for done in answers())
-                log = await trio.to_thread.run_sync(self._rewritten, kept, list(places.values()))
-                at = len(kept)
+                ranges = list(places.values())
+                log, at = await trio.to_thread.run_sync(self._rewritten, dones, ranges)
                 for number, (start, stop) in places.items():
                     if number in self._places:
                         self._places[number] = (at, at + stop - start)
@@ -261,7 +261,9 @@ class Journal:
                 os.close(self._log)
                 self._log, self._end, self._looked_at = log, at, at
 
-    def _rewritten(self, kept: bytes, frames: list[Range]) -> int:
+    def _rewritten(self, dones: list[Done], frames: list[Range]) -> tuple[int, int]:
+        """Put another log in the place of this one; return it, and where *frames* begin in it."""
+        kept = b"".join(logfile.framed(done, b"") for done in dones)
         path = self.directory / f"{LOG}.new"
         with told("shorten the journal"):
             path.unlink(missing_ok=True)
@@ -279,7 +281,7 @@ class Journal:
             logfile.sync_path(self.directory)
         except OSError as error:
             log.error("the journal %s may be an older one after a crash: %s", self.name, error)
-        return new
+        return new, len(kept)
 
     # --- ending -----------------------------------------------------------------------
 

@@ -401,10 +401,15 @@ class WriteBack(Saver):
     def _queued(
         self, operation: MakeFile | SetAttributes | Commit, file: int, inode: Inode, key: str = ""
     ) -> Queued:
+        operation = replace(operation, key=key or uuid.uuid4().hex)
+        if isinstance(operation, Commit):
+            # By its name of now: a journal that gets shorter keeps local ones only for what is
+            # in it by then.
+            operation = replace(operation, base=self.outbox.version(operation.base))
         return Queued(
             number=self.outbox.next_number(),
             file=file,
-            operation=replace(operation, key=key or uuid.uuid4().hex),
+            operation=operation,
             name=self.path_of(inode),
             at_ms=time.time_ns() // 1_000_000,
         )
