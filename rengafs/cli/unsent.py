@@ -1,6 +1,7 @@
 """What is still to be sent: asked of mounts, and found where mounts that have ended left it."""
 
 import errno
+import os
 from pathlib import Path
 
 import msgspec
