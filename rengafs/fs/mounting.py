@@ -93,6 +93,7 @@ class MountOptions:
     allow_other: bool = False
     read_only: bool = False
     show_versions: bool = False
+    index: bool = False
     patience_seconds: float = 30.0
     """How long a request waits for the service before it is EIO."""
     recordings_directory: Path | None = None
@@ -342,6 +343,7 @@ def _volume_options(options: MountOptions) -> VolumeOptions:
         backend=options.backend,
         read_only=options.read_only,
         show_versions=options.show_versions,
+        index=options.index,
     )
 
 

@@ -54,6 +54,7 @@ class Asked:
     cache_size: int
     patience: float
     show_versions: bool
+    index: bool
     metrics: str
     most_inodes: int
     write_back: bool
@@ -148,6 +149,11 @@ class Asked:
 )
 @click.option("--show-versions", is_flag=True, help="List .versions in every directory.")
 @click.option(
+    "--index",
+    is_flag=True,
+    help="Let the indexers of desktops in: do not answer for .trackerignore and .nomedia.",
+)
+@click.option(
     "--lock",
     type=PATH,
     metavar="FILE",
@@ -222,7 +228,7 @@ def _arguments(asked: Asked) -> list[str]:
     arguments += ["--cache-size", str(asked.cache_size), "--patience", str(asked.patience)]
     for name in ("unsent_limit", "unsent_age", "drain_timeout", "most_inodes"):
         arguments += [f"--{name.replace('_', '-')}", str(getattr(asked, name))]
-    for name in ("allow_other", "read_only", "show_versions", "write_back"):
+    for name in ("allow_other", "read_only", "show_versions", "index", "write_back"):
         if getattr(asked, name):
             arguments.append(f"--{name.replace('_', '-')}")
     return [*arguments, "--", str(asked.mountpoint)]
@@ -304,6 +310,7 @@ def _run(
         allow_other=asked.allow_other,
         read_only=asked.read_only or asked.lock is not None,
         show_versions=asked.show_versions,
+        index=asked.index,
         patience_seconds=asked.patience,
         mount_id=uuid.uuid4().hex,
         host=socket.gethostname(),

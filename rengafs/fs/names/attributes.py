@@ -4,7 +4,7 @@ import stat as st
 from dataclasses import dataclass, replace
 
 from rengafs.fs.names.guidetext import TEXT
-from rengafs.fs.names.inodes import Guide, Past, Saved, What
+from rengafs.fs.names.inodes import Guide, Marker, Past, Saved, What
 from rengafs.protocol.records import Kind, Node, Version
 
 BLOCK = 512
@@ -69,6 +69,9 @@ def describe(number: int, what: What, owner: Ownership) -> Stat:
         case Guide():
             mode = st.S_IFREG | (0o444 & ~owner.umask)
             return replace(_history(number, owner), mode=mode, size=len(TEXT))
+        case Marker(within=within):
+            mode = st.S_IFREG | ((0o444 | within.mode & _WRITE) & ~owner.umask)
+            return replace(_live(number, within, owner), mode=mode, links=1, size=0)
         case _:
             return _history(number, owner)
 

@@ -7,8 +7,8 @@ remembers that this inode *stands for* the other id, and for a good while after 
 forgotten both: who compares numbers (a backup, a watcher) must not see another file.
 
 Version ids are of the same id space, so a saved version's inode number is its id. The
-directories of ``.versions/`` are not in the catalog; they get numbers far above all ids,
-and so does everything in a view of the past, where one node shows as often as asked for.
+directories of ``.versions/`` and markers are not in the catalog; they get numbers far above all
+ids, and so does everything in a view of the past, where one node shows as often as asked for.
 
 Nothing here awaits: each method is atomic on the trio thread.
 """
@@ -36,7 +36,7 @@ _NO_XATTRS: Final[dict[str, bytes]] = {}
 """Never written to: nodes are frozen."""
 
 FIRST_VIEW = 1 << 62
-"""Numbers from here on are views below ``.versions/``; ids never come this far."""
+"""Numbers from here on are views below ``.versions/``, and markers; ids never come this far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,17 @@ class Guide:
     bucket: int
 
 
-View = HistoryOf | SavesOf | Saved | Past | Guide
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """An empty file that is not in the catalog: see `markers`."""
+
+    directory: int
+    name: bytes
+    within: Node = field(compare=False, repr=False)
+    """The directory: who may change that may change the marker."""
+
+
+View = HistoryOf | SavesOf | Saved | Past | Guide | Marker
 What = Node | View
 
 

@@ -27,6 +27,8 @@ class VolumeOptions:
     read_only: bool = False
     show_versions: bool = False
     """Whether ``.versions`` is listed."""
+    index: bool = False
+    """Whether desktops may index the buckets: no markers."""
 
 
 @dataclass(frozen=True, slots=True)

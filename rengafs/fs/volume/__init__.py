@@ -6,6 +6,6 @@
 `tree`        what both share
 `openfiles`   the table of open files, and which content each open shares
 `contents`    a version and, once written to, the draft of the next one
-`guide`       the text that stands in ``.versions/README.txt``, as an open file
+`texts`       files that are not in the catalog, opened: the guide in ``.versions``, markers
 ============  ========================================================================
 """

@@ -6,12 +6,20 @@ from contextlib import suppress
 from rengafs.fs.names import entering
 from rengafs.fs.names.entering import VERSIONS
 from rengafs.fs.names.history import history_of
-from rengafs.fs.names.inodes import HistoryOf, Inode, SavesOf, View
+from rengafs.fs.names.inodes import HistoryOf, Inode, Marker, SavesOf, View
 from rengafs.fs.names.listings import Listing
+from rengafs.fs.names.markers import LookAgain
 from rengafs.fs.names.requests import Caller
 from rengafs.fs.volume.tree import Tree
 from rengafs.protocol import names
-from rengafs.protocol.errors import BadRequest, NameTooLong, NotSupported, ReadOnly, RengafsError
+from rengafs.protocol.errors import (
+    BadRequest,
+    NameTooLong,
+    NotFound,
+    NotSupported,
+    ReadOnly,
+    RengafsError,
+)
 from rengafs.protocol.operations import (
     Link,
     MakeBucket,
@@ -42,6 +50,13 @@ class Names(Tree):
             return self.inodes.add(await self._history.find(directory.what, name))
         if name == VERSIONS:
             return self.inodes.add(history_of(directory.node))
+        found = await self._find(directory, name)
+        if found is None and (marker := self._markers.find(directory, name)) is not None:
+            return self.inodes.add(marker)
+        return found
+
+    async def _find(self, directory: Inode, name: bytes) -> Inode | None:
+        """Return what stands at a name of a live directory, counted as looked up."""
         if entering.cannot_exist(directory, name):
             return None
         if (made := self.saver.made(directory, name)) is not None:
@@ -115,6 +130,22 @@ class Names(Tree):
         operation = entering.node(directory.node, name, mode, device, owners)
         return await self._make(directory, name, operation)
 
+    async def _make_real(self, inode: Inode) -> None:
+        """Make the file that a marker stands in for: it is about to be changed.
+
+        Raises `LookAgain`, upon which the kernel finds the file.
+        """
+        if not isinstance(inode.what, Marker):
+            return
+        name, number = inode.what.name, self.inodes.number_of(inode.what.directory)
+        directory = self._writable_directory(number, name, files=True)
+        owners = directory.node.uid, directory.node.gid
+        mode = self.stat(inode).mode
+        operation = entering.file(directory.node, name, mode, owners, exclusive=False)
+        made = await self._make(directory, name, operation)
+        self.inodes.forget(made.number, 1)
+        raise LookAgain("there is a real file of that name now")
+
     async def link(self, number: int, parent: int, name: bytes) -> Inode:
         """Give a file another name in its bucket."""
         inode = self._named(number)
@@ -126,8 +157,13 @@ class Names(Tree):
         """Take a name away. What has the file open goes on with it."""
         directory = self._writable_directory(parent)
         operation = Unlink(parent=directory.node.id, name=names.to_wire(name))
-        outcome = await self._apply(operation)
-        self._left(directory, name, outcome.node)
+        try:
+            gone = (await self._apply(operation)).node
+        except NotFound:
+            if self._markers.find(directory, name) is None:
+                raise
+            gone = None
+        self._left(directory, name, gone)
 
     async def remove_directory(self, parent: int, name: bytes) -> None:
         """Remove an empty directory or bucket."""
@@ -159,6 +195,8 @@ class Names(Tree):
         self._directory_changed(source)
         self._directory_changed(target)
         source.names_changed(left=name if how != "exchange" else None)
+        if how != "exchange":
+            self._markers.removed(source, name)
         target.names_changed(entered=new_name)
         if how == "exchange" or outcome.node is None:
             self.listings.changed(source.node.id)
@@ -231,6 +269,7 @@ class Names(Tree):
     def _left(self, directory: Inode, name: bytes, node: Node | None) -> None:
         self._directory_changed(directory, node)
         directory.names_changed(left=name)
+        self._markers.removed(directory, name)
         self.listings.left(directory.node.id, name)
         if node is None:
             return

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import trio
 
-from rengafs.fs.names.inodes import Guide, Inode, Inodes, Past, Saved
-from rengafs.fs.volume import guide
+from rengafs.fs.names.guidetext import TEXT
+from rengafs.fs.names.inodes import Guide, Inode, Inodes, Marker, Past, Saved
 from rengafs.fs.volume.contents import Content, Contents, FileHandle
 from rengafs.fs.volume.ending import Ending
+from rengafs.fs.volume.texts import TextContent
 from rengafs.protocol.errors import IsADirectory, NotPermitted, RengafsError, Unreachable
 from rengafs.protocol.records import Kind, Node
 
@@ -189,7 +190,9 @@ class OpenFiles:
             case Past(node=Node(kind=Kind.FILE) as node):
                 inode.content = content or self._contents.of(node, shares_inode=False)
             case Guide(bucket):
-                inode.content = content or guide.content(self._contents, bucket)
+                inode.content = content or TextContent(self._contents, bucket, TEXT)
+            case Marker(directory):
+                inode.content = content or TextContent(self._contents, directory, b"")
             case Past(node=node) if not node.kind.is_directory:
                 raise NotPermitted("this is not a file that the mount could open")
             case Node(kind=Kind.FILE) as node:

@@ -16,6 +16,7 @@ from rengafs.fs.names.directories import OpenDirectories
 from rengafs.fs.names.history import History
 from rengafs.fs.names.inodes import Inode, Inodes, Past, What
 from rengafs.fs.names.listings import Listings, key_of
+from rengafs.fs.names.markers import Markers
 from rengafs.fs.names.requests import Caller, VolumeOptions
 from rengafs.fs.names.touched import Touched
 from rengafs.fs.reads.neighbours import Neighbours, is_small
@@ -63,6 +64,7 @@ class Tree:
         self.directories = OpenDirectories(self.inodes)
         self._options = options
         self._history = History(remote)
+        self._markers = Markers(shown=not options.index)
 
     def stat(self, inode: Inode) -> Stat:
         """Return what stat says, without asking anybody."""

@@ -99,6 +99,7 @@ class Volume(Names):
 
     async def set_attributes(self, number: int, changes: Changes, handle: int | None) -> Stat:
         """Set attributes; a new size makes a version unless a writer has the file open."""
+        await self._make_real(self.inodes.get(number))
         inode = self._writable(number)
         if changes.size is not None:
             same = changes.size == self.stat(inode).size
@@ -184,6 +185,7 @@ class Volume(Names):
         if name == xattrs.PINS and number == ROOT and self.poke_pins is not None:
             self.poke_pins()
             return
+        await self._make_real(self.inodes.get(number))
         inode = self._named(number)
         wire = xattrs.check_settable(names.to_wire(name))
         operation = SetXattr(node=inode.node.id, name=wire, value=value)
@@ -216,6 +218,7 @@ class Volume(Names):
         """Open a file; O_TRUNC empties it."""
         inode = self.inodes.get(number)
         if flags & os.O_ACCMODE != os.O_RDONLY or flags & os.O_TRUNC:
+            await self._make_real(inode)
             self._writable(number)
         await self._refresh(inode)
         opened = await self.files.open(inode, flags)
