@@ -19,7 +19,7 @@ PACKAGES += git rsync attr acl vim make zip unzip postgresql systemd groff-base
 PACKAGES += radosgw ceph-mon ceph-osd s3cmd
 PACKAGES += debootstrap emacs-nox libreoffice-writer-nogui imagemagick ffmpeg
 # A desktop that nobody sees, and its file manager.
-PACKAGES += xvfb openbox dbus-daemon xdotool at-spi2-core gir1.2-atspi-2.0 python3-gi
+PACKAGES += xvfb openbox librsvg2-common dbus-daemon xdotool at-spi2-core gir1.2-atspi-2.0 python3-gi
 PACKAGES += thunar gvfs libglib2.0-bin thunarx-python gir1.2-thunarx-3.0 gir1.2-gtk-3.0
 
 # Tests mostly wait for services, mounts and disks: more of them at a time than there are CPUs.
