@@ -7,16 +7,15 @@ of the moment when they were adopted, so as-of views begin there.
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert, select, update
 
 from rengafs.catalog.making import add, add_bucket, free_name
 from rengafs.catalog.moving import relocate
-from rengafs.catalog.nodes import get_node
 from rengafs.catalog.original import components, eldest_place, make_directories
 from rengafs.catalog.places import Directory, Place, at_raw_name
 from rengafs.catalog.removing import remove
 from rengafs.catalog.saving import EMPTY_SHA256, NewVersion, intern, save
-from rengafs.catalog.schema import adoptions, blobs, nodes, versions
+from rengafs.catalog.schema import adopted, adoptions, blobs, nodes, states, valid, versions
 from rengafs.catalog.values import Blob
 from rengafs.catalog.writer import Writer
 from rengafs.protocol.errors import NotFound
@@ -74,44 +73,42 @@ def find(connection: Connection, bucket: int) -> Adoption:
     return Adoption(row.bucket, row.backend, row.container)
 
 
-def take(w: Writer, adoption: Adoption, objects: Sequence[Object]) -> int:
-    """Make or update the files of *objects*; return how many versions are new."""
+def take(w: Writer, adoption: Adoption, objects: Sequence[Object]) -> tuple[int, int]:
+    """Make, update or delete the files of *objects*; return (new versions, deleted files)."""
     top = Directory(adoption.bucket, Kind.BUCKET, adoption.bucket, 1)
-    count = 0
-    gone: list[Place] = []
+    files: list[_File] = []
     for found in objects:
         path = components(found.name.rstrip("/") or found.name)
         if found.name.endswith("/"):
             make_directories(w, top, path)  # how S3 clients write an empty directory
-            continue
-        place = _file(w, top, path)
-        count += _save(w, top, path, place, found)
-        now = _file(w, top, path)
-        if now is not None and found.deleted and _is_foreign(w, now.node):
-            gone.append(now)
+        else:
+            files.append(_File(path, found, _new(w, top, path, found)))
+    count = 0
+    while rest := [file for file in files if file.new]:
+        for file in rest:
+            _save(w, top, file)
+            count += 1
+        # History shows what was current as of some change: each version has one.
+        w.complete("adopt")
+    gone = 0
+    for file in files:
+        place = _file(w, top, file.path) if file.found.deleted else None
+        if place is not None and _key(w, place.node):
+            remove(w, place)
+            gone += 1
     w.complete("adopt")
-    for place in gone:
-        remove(w, place)
-    w.complete("adopt")
-    return count
+    return count, gone
 
 
 def shown(connection: Connection, adoption: Adoption) -> list[tuple[int, str]]:
     """Return (id, key) of the bucket's live files whose content another program stored."""
-    current = (
-        select(nodes.c.id, blobs.c.key)
-        .select_from(nodes.join(versions, versions.c.file == nodes.c.id))
-        .join(blobs, blobs.c.id == versions.c.blob)
-        .where(nodes.c.bucket == adoption.bucket, nodes.c.links > 0)
-        .where(blobs.c.key.like("@%"))
-        .order_by(versions.c.id)
+    query = (
+        select(nodes.c.id, adopted.c.key)
+        .select_from(nodes.join(states, states.c.node == nodes.c.id))
+        .join(adopted, adopted.c.version == states.c.version)
+        .where(nodes.c.bucket == adoption.bucket, nodes.c.links > 0, valid(states, None))
     )
-    last = {row.id: row.key for row in connection.execute(current)}
-    return [
-        (number, key)
-        for number, key in last.items()
-        if _key(connection, get_node(connection, number).version) == key
-    ]
+    return [(row.id, row.key) for row in connection.execute(query)]
 
 
 def drop(w: Writer, files: Sequence[int]) -> int:
@@ -126,38 +123,49 @@ def drop(w: Writer, files: Sequence[int]) -> int:
     return count
 
 
-def _save(
-    w: Writer, top: Directory, path: tuple[bytes, ...], place: Place | None, found: Object
-) -> int:
-    node = place.node if place is not None else None
-    if node is not None:
-        _follow(w, top.id, node, found)
-    known = _known(w, top.id, found)
-    new = [one for one in found.versions if one.blob.key not in known]
-    if node is None and found.deleted:
-        # It went before. Of no bytes there is no blob to know it by: they are not told again.
-        new = [one for one in new if one.blob.size]
-    if not new:
-        return 0
-    if node is None:
-        parent = make_directories(w, top, path[:-1])
-        node = add(w, parent, path[-1], Kind.FILE, 0o644)
-    count = 0
-    for one in new:
-        empty = not one.blob.size
-        if empty and _has_empty(w, node, one.at_ms):
-            continue
-        version = NewVersion(
-            size=one.blob.size,
-            sha256=EMPTY_SHA256 if empty else one.blob.sha256,
-            blob=None if empty else intern(w, one.blob),
-            mtime_ns=one.at_us * 1000,
-            base=node.version,
-            created_ms=one.at_ms,
-        )
-        node = save(w, node, version)
-        count += 1
-    return count
+@dataclass(frozen=True, slots=True)
+class _File:
+    """An object on its way to be a file."""
+
+    path: tuple[bytes, ...]
+    found: Object
+    new: list[Adopted]
+    """Versions that the file lacks, oldest first."""
+
+
+def _new(w: Writer, top: Directory, path: tuple[bytes, ...], found: Object) -> list[Adopted]:
+    place = _file(w, top, path)
+    if place is not None:
+        _follow(w, top.id, place.node, found)
+    known, now = _known(w, top.id, found), _key(w, place.node if place else None)
+    # Where a store keeps no versions, an object may become again what it was, at another time.
+    return [
+        one
+        for one in found.versions
+        if one.blob.key != now and (one.blob.key, one.at_ms) not in known
+    ]
+
+
+def _save(w: Writer, top: Directory, file: _File) -> None:
+    """Make the oldest of the new versions the file's present one."""
+    one = file.new.pop(0)
+    place = _file(w, top, file.path)
+    if place is None:
+        parent = make_directories(w, top, file.path[:-1])
+        node = add(w, parent, file.path[-1], Kind.FILE, 0o644)
+    else:
+        node = place.node
+    empty = not one.blob.size
+    version = NewVersion(
+        size=one.blob.size,
+        sha256=EMPTY_SHA256 if empty else one.blob.sha256,
+        blob=None if empty else intern(w, one.blob),
+        mtime_ns=one.at_us * 1000,
+        base=node.version,
+        created_ms=one.at_ms,
+    )
+    saved = save(w, node, version)
+    w.connection.execute(insert(adopted), {"version": saved.version, "key": one.blob.key})
 
 
 def _follow(w: Writer, bucket: int, node: Node, found: Object) -> None:
@@ -166,21 +174,19 @@ def _follow(w: Writer, bucket: int, node: Node, found: Object) -> None:
         if not one.formerly:
             continue
         query = (
-            select(blobs.c.id)
-            .select_from(versions.join(blobs, blobs.c.id == versions.c.blob))
+            select(versions.c.id, blobs.c.id.label("blob"), blobs.c.key)
+            .select_from(versions.join(adopted, adopted.c.version == versions.c.id))
+            .outerjoin(blobs, blobs.c.id == versions.c.blob)
             .where(versions.c.file == node.id, versions.c.created_ms == one.at_ms)
-            .where(blobs.c.backend == one.blob.backend, blobs.c.key == one.formerly)
+            .where(adopted.c.key == one.formerly)
         )
-        old = w.connection.execute(query).scalar()
-        if old is not None:
-            relocate(w, bucket, old, one.blob)
-
-
-def _has_empty(w: Writer, node: Node, at_ms: int) -> bool:
-    query = select(versions.c.id).where(
-        versions.c.file == node.id, versions.c.size == 0, versions.c.created_ms == at_ms
-    )
-    return w.connection.execute(query).first() is not None
+        old = w.connection.execute(query).first()
+        if old is None:
+            continue
+        renamed = update(adopted).where(adopted.c.version == old.id)
+        w.connection.execute(renamed.values(key=one.blob.key))
+        if old.key == one.formerly:  # else its bytes were moved, or pruned
+            relocate(w, bucket, old.blob, one.blob)
 
 
 def _file(w: Writer, top: Directory, path: tuple[bytes, ...]) -> Place | None:
@@ -195,32 +201,24 @@ def _file(w: Writer, top: Directory, path: tuple[bytes, ...]) -> Place | None:
     return next((place for place in places if place.node.kind is Kind.FILE), None)
 
 
-def _known(w: Writer, bucket: int, found: Object) -> set[str]:
-    """Return the keys that versions in the bucket have already, of deleted files too."""
+def _known(w: Writer, bucket: int, found: Object) -> set[tuple[str, int]]:
+    """Return keys and times of those that the bucket has already, of deleted files too."""
     keys = [one.blob.key for one in found.versions]
-    known: set[str] = set()
+    known: set[tuple[str, int]] = set()
     # Databases limit the parameters of a statement.
     for start in range(0, len(keys), 500):
         query = (
-            select(blobs.c.key)
-            .select_from(versions.join(blobs, blobs.c.id == versions.c.blob))
+            select(adopted.c.key, versions.c.created_ms)
+            .select_from(adopted.join(versions, versions.c.id == adopted.c.version))
             .join(nodes, nodes.c.id == versions.c.file)
-            .where(nodes.c.bucket == bucket, blobs.c.key.in_(keys[start : start + 500]))
+            .where(nodes.c.bucket == bucket, adopted.c.key.in_(keys[start : start + 500]))
         )
-        known |= set(w.connection.execute(query).scalars())
+        known |= {(row.key, row.created_ms) for row in w.connection.execute(query)}
     return known
 
 
-def _is_foreign(w: Writer, node: Node) -> bool:
-    key = _key(w.connection, node.version)
-    return key is None or key.startswith("@")
-
-
-def _key(connection: Connection, version: int | None) -> str | None:
-    query = (
-        select(blobs.c.key)
-        .select_from(versions.join(blobs, blobs.c.id == versions.c.blob))
-        .where(versions.c.id == version)
-    )
-    found = connection.execute(query).scalar()
+def _key(w: Writer, node: Node | None) -> str | None:
+    """Return what another program calls the content of a file; None: it is of our own."""
+    query = select(adopted.c.key).where(adopted.c.version == (node.version if node else None))
+    found = w.connection.execute(query).scalar()
     return None if found is None else str(found)

@@ -180,6 +180,16 @@ adoptions = Table(
     Column("container", Text, nullable=False),
 )
 
+adopted = Table(
+    "adopted",
+    metadata,
+    # A version that another program stored, as `Foreign.key` names it: known by that also when
+    # its bytes were moved elsewhere or pruned, or when there are none.
+    Column("version", BigInteger, primary_key=True, autoincrement=False),  # versions.id
+    Column("key", Text, nullable=False),
+    Index("adopted_key", "key"),
+)
+
 versions = Table(
     "versions",
     metadata,

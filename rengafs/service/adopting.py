@@ -87,7 +87,9 @@ async def _take(
     several: list[Object] = []
 
     async def flush() -> None:
-        taken.versions += await anyio.to_thread.run_sync(catalog.adopt, adoption, several)
+        new, gone = await anyio.to_thread.run_sync(catalog.adopt, adoption, several)
+        taken.versions += new
+        taken.deleted += gone
         taken.objects += len(several)
         told(taken)
 

@@ -46,8 +46,8 @@ class Storage(Transactions):
         with self._database.read() as connection:
             return adopting.find(connection, bucket)
 
-    def adopt(self, adoption: Adoption, objects: Sequence[Object]) -> int:
-        """Make or update files; return how many versions are new."""
+    def adopt(self, adoption: Adoption, objects: Sequence[Object]) -> tuple[int, int]:
+        """Make, update or delete files; return (new versions, deleted files)."""
         with self._write(ADMIN) as w:
             return adopting.take(w, adoption, objects)
 
