@@ -35,6 +35,18 @@ def transfer(what: str) -> Iterator[Tell]:
 
 
 @contextmanager
+def counting(what: str, nouns: str) -> Iterator[Callable[[int], None]]:
+    """Give what tells on standard error how many *nouns* there were, while the block runs."""
+    console = Console(stderr=True, highlight=False)
+    if console.is_terminal:
+        with console.status(what) as status:
+            yield lambda count: status.update(f"{what}: {count} {nouns}")
+        return
+    tell = _in_lines(what, lambda count: f"{count} {nouns}")
+    yield lambda count: tell(count, None)
+
+
+@contextmanager
 def on_a_terminal(what: str) -> Iterator[Tell | None]:
     """Give what draws a bar once it is told something; None where there is no terminal."""
     console = Console(stderr=True, highlight=False)
@@ -53,15 +65,15 @@ def on_a_terminal(what: str) -> Iterator[Tell | None]:
         yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
 
 
-def _in_lines(what: str) -> Tell:
+def _in_lines(what: str, show: Callable[[int], str] = output.size) -> Tell:
     last = time.monotonic()
 
     def tell(done: int, total: int | None) -> None:
         nonlocal last
         if time.monotonic() - last >= LINE_SECONDS:
             last = time.monotonic()
-            of = "" if total is None else f" of {output.size(total)}"
-            output.aside(f"{what}: {output.size(done)}{of}")
+            of = "" if total is None else f" of {show(total)}"
+            output.aside(f"{what}: {show(done)}{of}")
 
     return tell
 

@@ -14,7 +14,7 @@ from rengafs.cli.completing import complete_bucket, complete_path
 from rengafs.cli.exits import Exit, epilog, refuse
 from rengafs.cli.options import debug_option, size
 from rengafs.cli.servicedata import data_options, serve_options
-from rengafs.cli.transfers import transfer
+from rengafs.cli.transfers import counting, transfer
 from rengafs.client import calls
 from rengafs.protocol.operations import SetRetention
 
@@ -210,14 +210,15 @@ def adopt(
     """
     from rengafs.service.storage import adopt_container
 
-    taken = adopt_container(
-        serve_options(data, catalog),
-        backend,
-        container,
-        name=name or container,
-        owner=owner,
-        told=lambda so_far: output.aside(f"{so_far.objects} objects"),
-    )
+    with counting(f"adopting {container}", "objects") as tell:
+        taken = adopt_container(
+            serve_options(data, catalog),
+            backend,
+            container,
+            name=name or container,
+            owner=owner,
+            told=lambda so_far: tell(so_far.objects),
+        )
     if as_json:
         output.as_json(taken)
         return
@@ -237,11 +238,10 @@ def refresh(bucket: str, data: Path | None, catalog: str, as_json: bool) -> None
     """
     from rengafs.service.storage import refresh_bucket
 
-    taken = refresh_bucket(
-        serve_options(data, catalog),
-        bucket,
-        lambda so_far: output.aside(f"{so_far.objects} objects"),
-    )
+    with counting(f"refreshing {bucket}", "objects") as tell:
+        taken = refresh_bucket(
+            serve_options(data, catalog), bucket, lambda so_far: tell(so_far.objects)
+        )
     if as_json:
         output.as_json(taken)
         return
