@@ -24,7 +24,7 @@ from rengafs.backends.foreign import Found
 from rengafs.backends.patience import Patience, resumed
 from rengafs.protocol.errors import Corrupt, RengafsError, Unavailable
 
-TRANSFERS = 256
+TRANSFERS = 128
 """Blobs of one backend that are stored or read at a time, also by clients that take their time:
 each has a connection, or a part in memory."""
 TURNS = 32

@@ -15,7 +15,8 @@ from rengafs.backends.sending import Body, Sockets, unless_silent
 from rengafs.backends.swift.errors import translated
 
 CONNECT_SECONDS = 5.0
-CONNECTIONS = 32
+CONNECTIONS = 1024
+"""More than are ever needed: `wrapping` bounds the transfers."""
 LARGE_BYTES = 1 << 20
 """Who sends more asks first whether it is wanted: a token may have ended meanwhile."""
 
