@@ -7,6 +7,9 @@ import stat
 import subprocess
 import time
 
+import keyring
+import keyring.backend
+import keyring.errors
 import pytest
 from support.issuers import AUDIENCE, running_issuer
 
@@ -14,7 +17,7 @@ from rengafs.cli.exits import Exit
 from rengafs.client.access.credentials import FileStore, Secret, find_store
 from rengafs.client.access.devicelogin import log_in, refresh
 from rengafs.client.access.settings import add_endpoint, read_settings
-from rengafs.protocol.errors import NotAuthenticated
+from rengafs.protocol.errors import NotAuthenticated, SetupError
 
 CONDITION_SECONDS = 240.0
 
@@ -170,3 +173,83 @@ def test_naming_a_service_leaves_what_else_the_configuration_says(tmp_path):
     assert settings.endpoint == "b"
     assert settings.address("a") == "https://a.example"
     assert settings.commands == {"mount": {"cache-size": "20G"}}
+
+
+class Memory(keyring.backend.KeyringBackend):
+    """A keyring in memory: that of a desktop wants a desktop, and a person to unlock it."""
+
+    priority = 5
+
+    def __init__(self):
+        super().__init__()
+        self.kept, self.locked = {}, False
+
+    def _check(self):
+        if self.locked:
+            raise keyring.errors.KeyringLocked("it is locked")
+
+    def get_password(self, service, username):
+        self._check()
+        return self.kept.get((service, username))
+
+    def set_password(self, service, username, password):
+        self._check()
+        self.kept[service, username] = password
+
+    def delete_password(self, service, username):
+        self._check()
+        if self.kept.pop((service, username), None) is None:
+            raise keyring.errors.PasswordDeleteError("there is none")
+
+
+@pytest.fixture
+def memory():
+    before, made = keyring.get_keyring(), Memory()
+    keyring.set_keyring(made)
+    yield made
+    keyring.set_keyring(before)
+
+
+BUS = {"DBUS_SESSION_BUS_ADDRESS": "unix:path=/nowhere"}
+
+
+def test_where_a_desktop_has_a_keyring_secrets_are_kept_there_and_not_in_a_file(tmp_path, memory):
+    store = find_store(tmp_path / "config.toml", BUS)
+    secret = Secret(token="t", expires_ms=5, refresh_token="r", issuer="i", client_id="c")
+
+    store.save("https://x/", secret)
+
+    assert store.place == "the keyring"
+    assert list(tmp_path.iterdir()) == []
+    assert set(memory.kept) == {("rengafs", "https://x")}
+    assert find_store(tmp_path / "config.toml", BUS).load("https://x") == secret
+    assert store.load("https://y") is None
+    assert store.forget("https://x")
+    assert not store.forget("https://x")
+    assert store.load("https://x") is None
+
+
+def test_a_keyring_that_is_locked_or_damaged_is_told_with_a_remedy(tmp_path, memory):
+    store = find_store(tmp_path / "config.toml", BUS)
+    memory.kept["rengafs", "https://x"] = "{"
+    with pytest.raises(SetupError, match="the keyring holds for rengafs is damaged; log in again"):
+        store.load("https://x")
+
+    memory.locked = True
+
+    with pytest.raises(SetupError, match=r"does not answer .*; unlock it"):
+        store.load("https://x")
+    with pytest.raises(SetupError, match="does not take the token"):
+        store.save("https://x", Secret(token="t"))
+    with pytest.raises(SetupError, match="unlock it"):
+        store.forget("https://x")
+
+
+def test_a_keyring_that_keeps_nothing_is_not_used(tmp_path, memory):
+    memory.__class__.priority = 0
+    try:
+        store = find_store(tmp_path / "config.toml", BUS)
+    finally:
+        memory.__class__.priority = 5
+    assert isinstance(store, FileStore)
+    assert isinstance(find_store(tmp_path / "config.toml", {}), FileStore)

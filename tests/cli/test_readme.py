@@ -107,25 +107,91 @@ def _timeless(line: str) -> str:
 
 
 def commands_shown():
-    """Every ``rengafs …`` that a page tells people to type, in a block or in a sentence."""
+    """Every ``rengafs …`` that a page tells people to type, and whether it stands in a block."""
     for page in (*PAGES, *(ROOT / "rengafs" / page for page in SERVICE)):
         text = re.sub(r"```(toml|python|mermaid)\n.*?```", "", page.read_text(), flags=re.DOTALL)
+        blocks = "".join(re.findall(r"```(?:console)?\n(.*?)```", text, re.DOTALL)).splitlines()
         for line in re.findall(r"(?:^|`|[$|/(] *|bin/)(rengafs [a-z][^`\n]*)", text, re.MULTILINE):
+            whole = any(shown.endswith(line) for shown in blocks)
             line = re.split(r" {2,}#| [|<>&] |\s*&& |[;]", line)[0]
-            yield pytest.param(line.strip(), id=f"{page.stem}: {line.strip()}")
+            yield pytest.param(line.strip(), whole, id=f"{page.stem}: {line.strip()}")
 
 
-@pytest.mark.parametrize("line", sorted(set(commands_shown()), key=lambda param: param.id))
-def test_a_command_that_a_page_shows_exists_with_the_options_shown(line):
+PLACEHOLDERS = {"ROLE": "reader", "SHELL": "bash", "TOPIC": "recipes"}
+"""What stands for a value that a command takes one of a few for."""
+
+
+@pytest.mark.parametrize(
+    ("line", "whole"), sorted(set(commands_shown()), key=lambda param: param.id)
+)
+def test_a_command_that_a_page_shows_is_parsed_as_it_is_shown(line, whole):
     words = shlex.split(re.sub(r"\$\(.*?\)|…", "X", line), comments=True)[1:]
+    words = [word.partition("|")[0] for word in words if not re.match(r"\[.*\]$", word)]
+    words = [PLACEHOLDERS.get(word, word) for word in words]
     command, ctx = rengafs, click.Context(rengafs, info_name="rengafs")
     while words and isinstance(command, click.Group):
         found = command.get_command(ctx, words[0])
         if found is None:
-            assert not words[0].startswith("-")
             pytest.fail(f"there is no command {words[0]}")
         command, words = found, words[1:]
-    known = {name for param in command.params for name in (*param.opts, *param.secondary_opts)}
-    own = words[: words.index("--")] if "--" in words else words
-    said = {word.partition("=")[0] for word in own if word.startswith("-")}
-    assert said <= known | {"--help", "-h"}
+    if isinstance(command, click.Group):
+        assert not whole, "a group alone does nothing"
+        return
+    try:
+        command.make_context(line, list(words), parent=ctx)
+    except click.exceptions.Exit:
+        pass  # of --help
+    except (click.MissingParameter, click.BadOptionUsage):
+        assert not whole  # a sentence may name a command without what it needs
+
+
+RUN = {
+    "make mount": "cli/test_readme.py::test_make_mount_prints_five_lines",
+    "make unmount": "cli/test_readme.py::test_make_mount_prints_five_lines",
+    "make check": "it holds what CI runs; it is not run by what it checks",
+    "make test": "it runs the tests",
+    "make help": "test_shape.py::test_every_target_of_the_makefile_says",
+    "apt-get install": "the packages of the Makefile, which make setup installs",
+    "python3 -m venv": "test_shape.py::test_the_wheel_runs_outside_a_checkout",
+    "~/.local/rengafs/bin/pip install": "test_shape.py::test_the_wheel_runs_outside_a_checkout",
+    "mkdir ~/buckets": "cli/test_mount.py::",
+    "rengafs mount --endpoint": "cli/test_renewal.py::test_a_token_file_that_is_rewritten",
+    "systemctl --user enable": "a user's systemd wants a login; tests/systemd verifies the units",
+    "rengafs login --name institute": "cli/test_login.py::test_a_login_keeps_the_token_closed",
+    "rengafs config show": "cli/test_configuration.py::",
+    "rengafs doctor": "cli/test_doctor.py::",
+    "make install-units": "systemd/test_units.py::",
+    "systemctl enable": "systemd/test_units.py::test_the_first_connection_starts_the_service",
+    "RENGAFS_SERVE_": "cli/test_service_data.py::test_commands_find_the_catalog",
+    "sudo -u rengafs": "cli/test_service_data.py::test_commands_find_the_catalog",
+    "https://": "cli/test_mounthelper.py::test_a_line_of_fstab_mounts_once",
+    "rengafs bucket adopt": "backends/test_adopting.py::",
+    "rengafs help dashboard": "cli/test_metrics.py::test_the_dashboard_is_printed",
+}
+"""How a line of a block of README and RECIPES begins → the test that runs such a one, or why none.
+
+Blocks of ``console`` are run as they stand, and those of Python, too.
+"""
+
+
+def test_every_line_of_a_block_is_run_by_a_test_or_left_out_for_a_reason():
+    shown = [
+        line.strip()
+        for page in PAGES
+        for block in re.findall(r"```\n(.*?)```", _plain_blocks(page.read_text()), re.DOTALL)
+        for line in block.splitlines()
+        if line.strip() and "POSIX ──>" not in block
+    ]
+    found = {line: [start for start in RUN if line.startswith(start)] for line in shown}
+
+    assert [line for line, starts in found.items() if len(starts) != 1] == []
+    assert set(RUN) == {starts[0] for starts in found.values()}
+    for told in RUN.values():
+        file, colons, name = told.partition("::")
+        if colons:
+            assert f"def {name}" in (ROOT / "tests" / file).read_text(), told
+
+
+def _plain_blocks(text):
+    """Return *text* without the blocks that name a language."""
+    return re.sub(r"```[a-z]+\n.*?```\n", "", text, flags=re.DOTALL)

@@ -2,13 +2,17 @@
 
 import errno
 import pickle
+import re
+from importlib import resources
 
 import fsspec
 import pandas
 import pytest
 
+from rengafs.client import calls
 from rengafs.client.spec.moments import Spelled, meanings
 from rengafs.protocol import moments
+from rengafs.protocol.operations import PutLabel
 
 
 @pytest.fixture
@@ -57,6 +61,60 @@ def test_without_options_the_environment_names_the_service(renga, bucket, option
 
     assert list(frame.columns) == ["x", "y"]
     assert text == "x,y\n1,2\n"
+
+
+def test_the_recipe_in_python_runs_as_it_stands(renga, options, monkeypatch):
+    monkeypatch.setenv("RENGA_ENDPOINT", options["endpoint"])
+    monkeypatch.setenv("RENGA_ACCESS_TOKEN", options["token"])
+    page = resources.files("rengafs.cli").joinpath("RECIPES.md").read_text()
+    (recipe,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    renga.mkdir("data")
+    pandas.DataFrame({"x": [1]}).to_parquet("renga://data/measured.parquet")
+    renga.pipe_file("data/raw/a", b"1")
+    then = saved(renga, "data/report.csv", b"x\n1\n")
+    bucket = renga.info("data")["id"]
+    renga.service.run(calls.apply_one(PutLabel(bucket=bucket, name="paper-v1"), client="test"))
+    renga.rm("data/report.csv")
+    renga.rm("data/raw", recursive=True)
+
+    lines = recipe.replace("2026-11-01", then).splitlines()
+    imports, made = lines[0], [eval_of(line, lines[0]) for line in lines[1:] if line]
+
+    assert imports.startswith("import ")
+    assert [len(one) for one in made] == [1, 1, 1]
+    assert made[2][0]["name"] == "data@paper-v1/raw/a"
+
+
+def eval_of(line, imports):
+    names = {}
+    exec(imports, names)
+    return eval(line, names)
+
+
+def test_a_past_moment_is_opened_by_its_url_and_the_environment(
+    renga, bucket, options, monkeypatch
+):
+    monkeypatch.setenv("RENGA_ENDPOINT", options["endpoint"])
+    monkeypatch.setenv("RENGA_ACCESS_TOKEN", options["token"])
+    then = saved(renga, f"{bucket}/a.csv", b"old")
+    renga.pipe_file(f"{bucket}/a.csv", b"new")
+
+    with fsspec.open(f"renga://{bucket}/a.csv@{then}") as file:
+        assert file.read() == b"old"
+
+
+@pytest.mark.parametrize("kind", ["simplecache", "filecache"])
+def test_fsspecs_own_caches_on_disk_keep_what_was_read(renga, bucket, options, tmp_path, kind):
+    then = saved(renga, f"{bucket}/a", b"bytes")
+    of_cache = {"cache_storage": str(tmp_path)}
+
+    for url in (f"{kind}::renga://{bucket}/a", f"{kind}::renga://{bucket}/a@{then}"):
+        for _ in range(2):
+            with fsspec.open(url, **{"renga": options, kind: of_cache}) as file:
+                assert file.read() == b"bytes"
+
+    kept = [path.read_bytes() for path in tmp_path.iterdir() if path.name != "cache"]
+    assert kept == [b"bytes", b"bytes"]
 
 
 def test_a_past_moment_shows_what_was_there(renga, bucket):
