@@ -29,11 +29,13 @@ class CommandFiles(BuildHookInterface):
         try:
             from click.shell_completion import get_completion_class
 
+            from rengafs.cli import shells
             from rengafs.cli.main import rengafs
             from rengafs.cli.manpages import pages
         except ImportError as error:
             self.app.display_warning(f"no manual pages and completion in this wheel ({error})")
             return
+        shells.set_up()
         self._made = tempfile.TemporaryDirectory()
         made = Path(self._made.name)
         for name, text in pages(rengafs):

@@ -15,7 +15,7 @@ MOUNTPOINT := buckets
 # To build and to mount …
 PACKAGES := python3-venv python3-dev fuse3 libfuse3-dev pkg-config gcc libc6-dev
 # … and the real tools that the tests work with.
-PACKAGES += git rsync attr acl vim make zip unzip postgresql systemd groff-base
+PACKAGES += git rsync attr acl vim make zip unzip postgresql systemd groff-base zsh fish
 PACKAGES += radosgw ceph-mon ceph-osd s3cmd
 PACKAGES += debootstrap emacs-nox libreoffice-writer-nogui imagemagick ffmpeg
 # A desktop that nobody sees, and its file manager.

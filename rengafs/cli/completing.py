@@ -64,7 +64,7 @@ def complete_bucket(
         found = list(_of_service(None, incomplete.partition("/")[0], ctx.params.get("data")))
     except RengafsError:
         return []
-    return [CompletionItem(str(item.value).rstrip("/")) for item in found]
+    return [CompletionItem(str(item.value).rstrip("/"), remote=True) for item in found]
 
 
 def _of_service(
@@ -84,7 +84,7 @@ def _of_service(
     for entry in page.entries:
         if entry.name.startswith(start):
             slash = "/" if entry.node.kind.is_directory else ""
-            yield CompletionItem(posixpath.join(above, entry.name) + slash)
+            yield CompletionItem(posixpath.join(above, entry.name) + slash, remote=True)
 
 
 def _running(endpoint: str | None, data: Path | None) -> Endpoint | None:
@@ -117,7 +117,7 @@ def _labels(driver: BlockingDriver, incomplete: str) -> Iterator[CompletionItem]
         return
     for label in driver.run(calls.labels(bucket)):
         if label.name.startswith(start):
-            yield CompletionItem(f"{stem}@{label.name}")
+            yield CompletionItem(f"{stem}@{label.name}", remote=True)
 
 
 def _before(start: str) -> str:

@@ -15,7 +15,7 @@ from typing import NoReturn
 import click
 
 from rengafs import __version__
-from rengafs.cli import commands, logs, output
+from rengafs.cli import commands, logs, output, shells
 from rengafs.cli.defaults import configured_defaults
 from rengafs.cli.exits import Exit, exit_code
 from rengafs.cli.notify import Notifier
@@ -75,6 +75,7 @@ def rengafs(ctx: click.Context, log_file: Path | None, ready_fd: int | None) -> 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit."""
     session = Session(Notifier(None))
+    shells.set_up()
     try:
         code = rengafs.main(arguments, prog_name="rengafs", standalone_mode=False, obj=session)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the boundary

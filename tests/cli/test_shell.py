@@ -2,8 +2,12 @@
 
 import json
 import os
+import pty
+import select
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +16,8 @@ import rengafs
 from rengafs.cli import main
 from rengafs.cli.manpages import pages
 
+SECONDS = 120.0
+QUIET_SECONDS = 1.0
 BINARIES = Path(sys.executable).parent
 
 
@@ -64,10 +70,9 @@ def test_ls_of_what_is_not_there_says_so(home, institute, refused):
 
 
 def completed(home, typed, **environment):
-    words = typed.split(" ")
     done = home.run(
-        COMP_WORDS=typed,
-        COMP_CWORD=str(len(words) - 1),
+        COMP_LINE=typed,
+        COMP_BREAKS=environment.pop("breaks", ""),
         _RENGAFS_COMPLETE="bash_complete",
         **environment,
     )
@@ -80,10 +85,33 @@ def test_completion_offers_commands_options_services_buckets_and_paths(home, ins
     assert "--cache-size" in completed(home, "rengafs mount --ca")
     assert completed(home, "rengafs ls --endpoint e") == ["embedded"]
     assert completed(home, "rengafs log d", **institute) == ["data/", "drafts/"]
+    assert completed(home, "rengafs bucket retention dr", **institute) == ["drafts/"]
     assert completed(home, "rengafs restore data/r", **institute) == [
         "data/raw/",
         "data/report.csv",
     ]
+
+
+def test_completion_offers_labels_behind_an_at_sign(home, institute):
+    assert home.run("label", "data", "paper-v1", **institute).returncode == 0
+
+    assert completed(home, "rengafs ls data@pa", **institute) == ["data@paper-v1"]
+    assert completed(home, "rengafs ls data/raw@", **institute) == ["data/raw@paper-v1"]
+    # bash takes the sign, and what stands behind it, for a word of its own.
+    assert completed(home, "rengafs ls data@pa", breaks=" @:", **institute) == ["@paper-v1"]
+
+
+@pytest.mark.fuse
+def test_completion_asks_the_embedded_service_if_it_runs_and_starts_none(home, bucket):
+    assert completed(home, "rengafs ls d") == ["data/"]
+    assert completed(home, f"rengafs bucket grant --data {home.data} da") == ["data"]
+    (bucket / "my results").mkdir()
+    assert completed(home, "rengafs ls data/my") == ["data/my results/"]
+
+
+def test_completion_starts_no_service(home):
+    assert completed(home, "rengafs ls d") == ["d"]
+    assert home.leftovers() == []
 
 
 def test_completion_leaves_paths_of_the_disk_to_the_shell_when_no_service_answers(home):
@@ -93,29 +121,105 @@ def test_completion_leaves_paths_of_the_disk_to_the_shell_when_no_service_answer
     assert completed(home, "rengafs log ./da", **environment) == ["./da"]
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_script_for_a_shell_is_printed(home, shell):
-    done = home.run("completion", shell)
+class Typing:
+    """A real shell on a terminal, in which ``rengafs`` tells what it is called with.
 
-    assert done.returncode == 0, done.stderr
-    assert f"_RENGAFS_COMPLETE={shell}_complete" in done.stdout
+    It completes as the real one does.
+    """
+
+    def __init__(self, home, shell, script, environment) -> None:
+        self.root = home.root
+        binaries = home.root / "bin"
+        binaries.mkdir()
+        stand_in = binaries / "rengafs"
+        stand_in.write_text(
+            "#!/bin/sh\n"
+            f"cd {self.root}\n"
+            f'if [ -n "$_RENGAFS_COMPLETE" ]; then {BINARIES}/rengafs "$@"; echo >asked\n'
+            'else printf "%s\\n" "$@" >new; mv new got; fi\n'
+        )
+        stand_in.chmod(0o755)
+        (home.root / "script").write_text(script)
+        command, ready = SHELLS[shell]
+        self.shown = b""
+        self.terminal, end = pty.openpty()
+        self.process = subprocess.Popen(
+            ["setsid", "--ctty", *command],  # fish wants the terminal to be its own
+            env={
+                **home.environment,
+                **environment,
+                "PATH": f"{binaries}:{os.environ['PATH']}",
+                "TERM": "xterm",
+                "SCRIPT": str(home.root / "script"),
+            },
+            cwd=home.root,
+            stdin=end,
+            stdout=end,
+            stderr=end,
+        )
+        os.close(end)
+        self.keys(f'{ready}source "$SCRIPT"; echo set-up-""done\r')
+        self.read(lambda: b"set-up-done" in self.shown)
+
+    def keys(self, text):
+        os.write(self.terminal, text.encode())
+
+    def read(self, until):
+        deadline = time.monotonic() + SECONDS
+        while not until():
+            assert time.monotonic() < deadline, self.shown.decode(errors="replace")
+            self.take(0.05)
+
+    def take(self, seconds):
+        """Return whether something came within *seconds*."""
+        if not select.select([self.terminal], [], [], seconds)[0]:
+            return False
+        with suppress(OSError):
+            self.shown += os.read(self.terminal, 65536)
+        return True
+
+    def completed(self, line):
+        """Type ``rengafs ls LINE<Tab>Z``; return what ``rengafs ls`` is then given."""
+        for name in ("asked", "got"):
+            (self.root / name).unlink(missing_ok=True)
+        self.keys(f"rengafs ls {line}\t")
+        self.read((self.root / "asked").exists)
+        while self.take(QUIET_SECONDS):  # the shell draws what it was told
+            pass
+        self.keys("Z\r")
+        self.read((self.root / "got").exists)
+        return (self.root / "got").read_text().splitlines()[1:]
+
+    def end(self):
+        self.process.kill()
+        self.process.wait()
+        os.close(self.terminal)
 
 
-def test_bash_itself_completes(home):
-    """bash loads the script, and asks our function for what follows ``rengafs mou``."""
-    script = home.run("completion", "bash").stdout
-    ask = "COMP_WORDS=(rengafs mou); COMP_CWORD=1; _rengafs_completion rengafs; echo $COMPREPLY"
+SHELLS = {
+    "bash": (["bash", "--norc", "--noprofile", "-i"], ""),
+    "zsh": (["zsh", "-f", "-i"], "autoload -Uz compinit; compinit -u -D; "),
+    "fish": (["fish", "--no-config", "-i"], ""),
+}
 
-    done = subprocess.run(
-        ["bash", "-c", f"{script}\n{ask}"],
-        env={**home.environment, "PATH": f"{BINARIES}:{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
 
-    assert done.stdout == "mount\n", done.stderr
+@pytest.mark.parametrize("shell", sorted(SHELLS))
+def test_a_real_shell_completes_paths_names_with_spaces_and_labels(home, institute, shell):
+    with rengafs.Client(institute["RENGA_ENDPOINT"], institute["RENGA_ACCESS_TOKEN"]) as client:
+        _bucket(client, "data").files.create("my results/a.csv")
+    assert home.run("label", "data", "paper-v1", **institute).returncode == 0
+    typing = Typing(home, shell, home.run("completion", shell).stdout, institute)
+    try:
+        # No space behind what goes on; one word, whatever is in the name; one behind the whole.
+        assert typing.completed("data/ra") == ["data/raw/Z"]
+        assert typing.completed("data/my") == ["data/my results/Z"]
+        assert typing.completed("data@pa") == ["data@paper-v1", "Z"]
+    finally:
+        typing.end()
+
+
+def _bucket(client, name):
+    return next(bucket for bucket in client.buckets if bucket.name == name)
 
 
 def findings(home, **environment):
