@@ -71,6 +71,15 @@ def test_a_module_says_what_it_is_and_stays_short(path):
     assert len(text.splitlines()) <= LONGEST_MODULE_LINES
 
 
+def test_the_table_of_the_command_lines_modules_is_whole():
+    table = (ROOT / "rengafs/cli/__init__.py").read_text()
+    told = set(re.findall(r"^`(\w+)`", table, re.MULTILINE))
+
+    modules = {path.stem for path in (ROOT / "rengafs/cli").glob("*.py")} - {"__init__"}
+
+    assert told == modules | {"commands"}
+
+
 def test_no_module_is_a_drawer_for_everything():
     drawers = {"utils", "util", "helpers", "helper", "common", "misc", "manager"}
 

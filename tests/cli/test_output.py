@@ -7,6 +7,7 @@ import re
 import select
 import signal
 import subprocess
+import sys
 import time
 from contextlib import suppress
 
@@ -130,3 +131,54 @@ def test_the_pace_of_what_is_sent_tells_rate_and_time_left(monkeypatch):
     assert told[1] == "2.0 MiB/s, 0:00:04 left"
     assert told[3] == "1.3 MiB/s, 0:00:05 left"
     assert told[4] == ""
+
+
+LONG = """
+import time
+from rengafs.cli import transfers
+transfers.LINE_SECONDS = 0.05
+with transfers.transfer("moving data") as tell:
+    for step in range(1, 31):
+        tell(step << 20, 30 << 20)
+        time.sleep(0.1)
+"""
+
+
+def test_what_is_long_draws_a_bar_with_rate_and_time_left_on_a_terminal():
+    terminal, end = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", LONG],
+        env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "120"},
+        stdin=end,
+        stdout=end,
+        stderr=end,
+    )
+    os.close(end)
+    shown, deadline = b"", time.monotonic() + SECONDS
+    try:
+        while process.poll() is None or select.select([terminal], [], [], 0)[0]:
+            assert time.monotonic() < deadline, shown
+            if select.select([terminal], [], [], 0.1)[0]:
+                try:
+                    shown += os.read(terminal, 65536)
+                except OSError:
+                    break  # its other end is closed
+    finally:
+        process.kill()
+        process.wait()
+        os.close(terminal)
+    text = without_codes(shown.decode())
+    assert "moving data" in text
+    assert "━" in text
+    assert re.search(r"\d+\.\d/30\.0 MiB +[\d.]+ MB/s +0:00:0\d", text), text
+
+
+def test_what_is_long_tells_plain_lines_off_a_terminal():
+    done = subprocess.run(
+        [sys.executable, "-c", LONG], capture_output=True, text=True, timeout=SECONDS, check=True
+    )
+
+    lines = done.stderr.splitlines()
+    assert len(lines) > 2
+    assert all(re.fullmatch(r"rengafs: moving data: .* MiB of 30\.0 MiB", one) for one in lines)
+    assert done.stdout == ""

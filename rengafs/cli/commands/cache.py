@@ -18,7 +18,9 @@ from rengafs.cli.exits import Exit, epilog, refuse
 from rengafs.cli.options import PATH, debug_option
 from rengafs.cli.paths import find_paths
 from rengafs.cli.records import MountRecord, live_records
+from rengafs.cli.transfers import transfer
 from rengafs.fs.reads.blockfiles import BlockFiles
+from rengafs.fs.reads.cache import BLOCK_BYTES
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -167,12 +169,15 @@ def verify(cache_dir: Path | None, as_json: bool) -> None:
     directory = _directory(cache_dir)
     sound = 0
     damaged = []
-    for files in BlockFiles.found(directory):
-        for version, index, good in files.verify():
-            if good:
-                sound += 1
-            else:
-                damaged.append(Damaged(catalog=files.name, version=version, index=index))
+    total = _status(directory).bytes
+    with transfer("verifying") as tell:
+        for files in BlockFiles.found(directory):
+            for version, index, good in files.verify():
+                if good:
+                    sound += 1
+                else:
+                    damaged.append(Damaged(catalog=files.name, version=version, index=index))
+                tell(min(total, (sound + len(damaged)) * BLOCK_BYTES), total)
     if as_json:
         output.as_json(Verified(directory=str(directory), sound=sound, damaged=damaged))
     else:

@@ -4,8 +4,6 @@ import time
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress
 
 from rengafs.cli import output
 from rengafs.cli.asking import json_option
@@ -13,6 +11,7 @@ from rengafs.cli.exits import Exit, epilog, refuse
 from rengafs.cli.options import PATH, debug_option
 from rengafs.cli.paths import Paths, find_paths
 from rengafs.cli.pinning import Pinned, pin_of, pinned, poke_mounts, release, same
+from rengafs.cli.transfers import transfer
 from rengafs.fs.pins import records
 
 LOOK_SECONDS = 0.1
@@ -72,20 +71,13 @@ def _write(places: Paths, path: Path) -> records.Pin:
 
 def _wait(places: Paths, asked: list[records.Pin]) -> None:
     """Wait until mounts are done with what was asked for, or can't go on."""
-    columns = (BarColumn(), DownloadColumn(binary_units=True))
-    console = Console(stderr=True)
     until = time.monotonic() + START_SECONDS
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task("", total=None)
+    with transfer("fetching") as tell:
         while True:
             states = [pinned(places, pin) for pin in asked]
-            bar.update(
-                task,
-                total=sum(one.bytes for one in states) or None,
-                completed=sum(one.fetched for one in states),
-            )
+            total = sum(one.bytes for one in states)
+            if total:
+                tell(sum(one.fetched for one in states), total)
             begun = any(one.state == records.FETCHING for one in states)
             if not any(one.state in UNFINISHED for one in states):
                 return
