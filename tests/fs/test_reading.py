@@ -14,6 +14,7 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rengafs.fs.reads.bulk import MOST_STORING, Bulk
 from rengafs.fs.reads.cache import BLOCK_BYTES, BlockCache, CacheOptions
 from rengafs.fs.reads.readahead import (
     HOP_BYTES,
@@ -27,6 +28,7 @@ from rengafs.fs.reads.readahead import (
 from rengafs.fs.reads.reading import Budget, Readers, VersionReader
 from rengafs.fs.reads.streams import IDLE_SECONDS
 from rengafs.protocol.errors import Corrupt, NotFound, Unavailable, Unreachable
+from rengafs.protocol.records import Kind, Node, ReadResult
 
 KIB, MIB = 1 << 10, 1 << 20
 ASK = 128 * KIB
@@ -671,6 +673,60 @@ async def test_closing_ends_reads_that_wait(tmp_path):
 
         with pytest.raises(trio.ClosedResourceError):
             await reader.read(0, 10)
+
+
+class SilentMany:
+    """Never answers to many reads at once."""
+
+    async def read_many(self, reads):
+        await trio.sleep_forever()
+
+
+async def test_a_file_whose_batch_does_not_come_is_asked_for_alone(tmp_path, autojump_clock):
+    async with setup_of(tmp_path, 5000, disk_bytes=0) as setup, trio.open_nursery() as nursery:
+        bulk = Bulk(SilentMany(), setup.cache, nursery)
+        bulk.fetch([Node(id=1, kind=Kind.FILE, mode=0, size=5000, version=VERSION)])
+        began = trio.current_time()
+
+        reader = setup.reader(bulk=bulk, patience_seconds=30)
+
+        assert await reader.read(0, 5000) == setup.content
+        assert trio.current_time() - began <= 30
+        nursery.cancel_scope.cancel()
+
+
+class Many:
+    """Answers many reads at once, all alike."""
+
+    async def read_many(self, reads):
+        return [
+            (ReadResult(version=read.version, offset=0, payload=4096, size=4096), b"x" * 4096)
+            for read in reads
+        ]
+
+
+class SlowCache(BlockCache):
+    """On a disk that stores nothing until it is told to."""
+
+    async def missing(self, versions):
+        return list(versions)
+
+    async def put_whole(self, versions):
+        await self.may_store.wait()
+
+
+async def test_answers_that_wait_for_a_slow_disk_are_bounded(tmp_path):
+    cache = SlowCache(CacheOptions(tmp_path), "c")
+    cache.may_store = trio.Event()
+    async with trio.open_nursery() as nursery:
+        bulk = Bulk(Many(), cache, nursery)
+        for version in range(1, 4 * MOST_STORING):
+            bulk.fetch([Node(id=version, kind=Kind.FILE, mode=0, size=4096, version=version)])
+        await trio.testing.wait_all_tasks_blocked()
+
+        assert len(nursery.child_tasks) == MOST_STORING
+        assert cache.recall((4 * MOST_STORING - 1, 0)) == b"x" * 4096
+        cache.may_store.set()
 
 
 async def test_readers_shares_one_reader_a_version_and_forgets_the_idle(tmp_path):

@@ -162,7 +162,9 @@ class VersionReader:
             stream = self._stream_at(start)
             if stream is None:
                 if self._bulk is not None:
-                    await self._bulk.arrival(self.version)
+                    # It may stand behind others that nobody answers: then it is asked for alone.
+                    with trio.move_on_after(self._patience / 2):
+                        await self._bulk.arrival(self.version)
                 held = await self._held(start, stop)
                 if held is not None:
                     return held
