@@ -13,6 +13,7 @@ from rengafs.client import direct
 from rengafs.client.connection import GATHER_WIDTH, LIMITS, Endpoint, to_reply
 from rengafs.client.flow import Effect, Flow, Gather, Send, Sleep
 from rengafs.client.unix_transport import UnixTransport
+from rengafs.protocol import digests
 from rengafs.protocol.endpoints import check
 from rengafs.protocol.messages import Reply, Request
 
@@ -141,11 +142,12 @@ class BlockingDriver:
         return left
 
     def _build(self, request: Request, wait_seconds: float) -> httpx.Request:
+        digest = {} if request.hashed is None else digests.header_of(request.hashed)
         return self._http.build_request(
             request.method,
             request.path,
             params=dict(request.query),
-            headers=dict(request.headers),
+            headers={**digest, **request.headers},
             content=request.content or None,
             timeout=self.endpoint.timeouts(wait_seconds),
         )

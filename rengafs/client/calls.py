@@ -6,13 +6,15 @@ and `UnexpectedAnswer`.
 """
 
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import msgspec
 
 from rengafs.client.flow import Flow
 from rengafs.client.retry import ask, ask_once
 from rengafs.protocol import endpoints, frames
+from rengafs.protocol.digests import SUMMED_HEADER
 from rengafs.protocol.endpoints import (
     DIRECT_HEADER,
     Authorize,
@@ -398,14 +400,29 @@ def keyed(operation: Commit) -> Commit:
     return operation if operation.key else msgspec.structs.replace(operation, key=uuid.uuid4().hex)
 
 
+def commit_summed(body: Callable[[], AsyncIterator[bytes]]) -> Flow[Outcome]:
+    """Send a whole body of ``apply`` with one commit, which has a key, and a `Sum` at its end."""
+    outcomes = yield from _apply(Fresh(body), 1, headers=_SUMMED)
+    return good(outcomes[0])
+
+
 def apply_ahead(body: AsyncIterator[bytes]) -> Flow[list[Outcome]]:
-    """Send a whole body of ``apply``, once: see `Apply.ahead`. Outcomes may hold problems."""
-    reply = yield from ask_once(endpoints.APPLY.request(raw=body))
+    """Send a whole body of ``apply`` with a `Sum` at its end, once: see `Apply.ahead`.
+
+    Outcomes may hold problems.
+    """
+    reply = yield from ask_once(endpoints.APPLY.request(raw=body, headers=_SUMMED))
     return endpoints.APPLY.decode(reply)
 
 
-def _apply(body: Body, count: int) -> Flow[list[Outcome]]:
-    reply = yield from ask(endpoints.APPLY.request(raw=body), harmless=True)
+_SUMMED = {SUMMED_HEADER: "1"}
+
+
+def _apply(
+    body: Body, count: int, *, headers: Mapping[str, str] | None = None
+) -> Flow[list[Outcome]]:
+    request = replace(endpoints.APPLY.request(raw=body, headers=headers), digested=True)
+    reply = yield from ask(request, harmless=True)
     outcomes = endpoints.APPLY.decode(reply)
     if len(outcomes) != count:
         raise UnexpectedAnswer(f"{len(outcomes)} outcomes answer {count} operations")

@@ -12,12 +12,15 @@ from rengafs.client.connection import GATHER_WIDTH, LIMITS, Endpoint, to_reply
 from rengafs.client.flow import Effect, Flow, Gather, Send, Sleep
 from rengafs.client.lasting import LastingToken
 from rengafs.client.patience import SLICE_BYTES, Patience, Upload
+from rengafs.protocol import digests
 from rengafs.protocol.endpoints import check
 from rengafs.protocol.errors import NotAuthenticated, RengafsError
 from rengafs.protocol.messages import Request
 
 T = TypeVar("T")
 
+HASHED_HERE = 128 << 10
+"""Bytes whose hash takes less than a turn of a thread."""
 CLOSE_SECONDS = 1.0
 """What closing a connection may take when its user has been cancelled."""
 
@@ -112,15 +115,16 @@ class TrioDriver:
             if isinstance(built.stream, Upload):
                 await built.stream.aclose()
 
-    def _build(
+    async def _build(
         self, request: Request, wait_seconds: float | None, patience: Patience | None
     ) -> httpx.Request:
+        digest = await _digest(request)
         content = request.content
         built = self._http.build_request(
             request.method,
             request.path,
             params=dict(request.query),
-            headers={**(self._token.header if self._token else {}), **request.headers},
+            headers={**(self._token.header if self._token else {}), **digest, **request.headers},
             content=content or None,
             timeout=self.endpoint.timeouts(wait_seconds),
         )
@@ -180,7 +184,7 @@ class TrioDriver:
     ) -> httpx.Response:
         """Send a request; once more if the token is refused and there is another."""
         used = self._token.token if self._token else ""
-        response = await self._dispatch(self._build(request, wait_seconds, patience))
+        response = await self._dispatch(await self._build(request, wait_seconds, patience))
         if (
             response.status_code != NotAuthenticated.status
             or self._token is None
@@ -196,7 +200,7 @@ class TrioDriver:
         if not another:
             return response
         await self._end(response)
-        return await self._dispatch(self._build(request, wait_seconds, patience))
+        return await self._dispatch(await self._build(request, wait_seconds, patience))
 
     async def _fetch_elsewhere(
         self, request: Request, address: str, wait_seconds: float | None
@@ -247,6 +251,16 @@ class TrioDriver:
         await self._http.aclose()
         if self._elsewhere is not None:
             await self._elsewhere.aclose()
+
+
+async def _digest(request: Request) -> dict[str, str]:
+    """Return the header with the hash of a body, where one is sent."""
+    body = request.hashed
+    if body is None:
+        return {}
+    if len(body) <= HASHED_HERE:
+        return digests.header_of(body)
+    return await trio.to_thread.run_sync(digests.header_of, body)
 
 
 async def abandon(pieces: AsyncIterator[bytes]) -> None:

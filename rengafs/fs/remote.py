@@ -7,11 +7,13 @@ for all day and which is no error there.
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import TypeVar
 
 from rengafs.client import calls
 from rengafs.client.drivers import TrioDriver
 from rengafs.client.flow import Flow
+from rengafs.fs.summing import summed
 from rengafs.protocol.errors import NotFound, RengafsError, Unavailable
 from rengafs.protocol.operations import Commit, Operation, Outcome, SetAttributes
 from rengafs.protocol.records import (
@@ -196,7 +198,8 @@ class Remote:
             return outcomes[-1]
         if before is not None:
             await self.change(before)
-        return await self._change(calls.commit(operation, payload, client=self.client))
+        body = partial(summed, self.client, calls.keyed(operation), payload)
+        return await self._change(calls.commit_summed(body))
 
     async def apply_ahead(self, body: AsyncIterator[bytes]) -> list[Outcome]:
         """Send a body that begins with content, and ends with what it is saved as."""

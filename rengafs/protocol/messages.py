@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from rengafs.protocol import digests
+
 Stream = Iterable[bytes] | AsyncIterable[bytes]
 
 
@@ -26,11 +28,20 @@ class Request:
     query: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Body = b""
+    digested: bool = False
+    """Its hash goes with the body, if that is bytes and not too long: see `digests`."""
 
     @property
     def repeatable(self) -> bool:
         """Whether the body can be sent again after a failure."""
         return isinstance(self.body, bytes | Fresh)
+
+    @property
+    def hashed(self) -> bytes | None:
+        """The body whose hash is to be sent with it; None: it is sent without."""
+        body = self.body
+        fits = self.digested and isinstance(body, bytes) and len(body) <= digests.MOST_BYTES
+        return body if fits and isinstance(body, bytes) else None
 
     @property
     def content(self) -> bytes | Stream:

@@ -180,7 +180,7 @@ class Commit(_Operation, frozen=True, kw_only=True, tag="commit"):
     ahead: bool = False
     """The content came ahead: see `Apply`. No extents then, and no payload."""
     payload_sha256: str = ""
-    """Checked before anything is stored, if given."""
+    """Checked before anything is stored, if given; *ahead*: of the content that came."""
     mtime_ns: int | None = None
     """The time of the last write; None: the service's now."""
     atime_ns: int | None = None

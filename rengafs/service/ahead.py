@@ -9,6 +9,7 @@ from typing import Protocol
 
 from rengafs.catalog.catalog import Catalog
 from rengafs.catalog.values import Actor, Base, Blob
+from rengafs.protocol.digests import damaged
 from rengafs.protocol.errors import BadRequest, BodyMismatch
 from rengafs.protocol.frames import Line
 from rengafs.protocol.operations import Commit, Outcome
@@ -41,6 +42,12 @@ class Ahead:
         base = await self._parts.read(Catalog.prepare_commit, self._actor, commit)
         assert not isinstance(base, Outcome), "without a key there is no receipt"
         self._blob = await storing.put(self._parts, base, _pieces(lines))
+
+    def check(self, operation: Commit) -> None:
+        """Raise `Unavailable` where what came is not what was sent, by the hash at its end."""
+        blob, wanted = self._blob, operation.payload_sha256.lower()
+        if operation.ahead and wanted and blob is not None and blob.sha256 != wanted:
+            raise damaged("the content has another hash")
 
     def take(self, operation: Commit, base: Base) -> Blob:
         """Return the blob for a commit that says it came ahead. Raises `BadRequest`."""

@@ -31,7 +31,8 @@ class _Saved:
 
 def is_small(operation: Commit, payload: int) -> bool:
     """Whether a commit may go this way, by what it announces."""
-    return operation.payload == payload <= MOST_BYTES and 0 < operation.length <= MOST_BYTES
+    fits = operation.payload == payload <= MOST_BYTES and 0 < operation.length <= MOST_BYTES
+    return fits and not operation.ahead
 
 
 async def save(parts: Parts, actor: Actor, operation: Commit, payload: bytes) -> Outcome | None:

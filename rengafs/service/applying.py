@@ -5,6 +5,7 @@ fsync); a payload goes to its backend as it arrives, and is history only when it
 operation has been carried out.
 """
 
+import hashlib
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
@@ -17,6 +18,8 @@ from starlette.responses import Response
 from rengafs.catalog.applying import Staged, skipped
 from rengafs.catalog.catalog import Catalog
 from rengafs.catalog.values import Actor, Base
+from rengafs.protocol import digests
+from rengafs.protocol.digests import SUMMED_HEADER, Summing, damaged
 from rengafs.protocol.errors import (
     BadRequest,
     BodyMismatch,
@@ -43,6 +46,10 @@ AT_ONCE = 256
 """Operations in one transaction: others wait for it, so it stays short."""
 
 
+HASHED_HERE = 128 << 10
+"""Bytes whose hash takes less than a turn of a thread."""
+
+
 class Several(msgspec.Struct, frozen=True, kw_only=True):
     """The JSON form of a body, for operations without payload."""
 
@@ -60,55 +67,76 @@ async def apply(parts: Parts, call: Call) -> Response:
         for operation in several.operations:
             await batch.add(operation, 0, _bytes(b""))
         return answer(await batch.finish())
-    frames = _Frames(call.stream())
+    summing = Summing() if SUMMED_HEADER in call.request.headers else None
+    wanted = digests.announced(call.request.headers)
+    body = call.stream() if wanted is None else _bytes(await _checked(call.stream(), wanted))
+    try:
+        return answer(await _apply_frames(parts, call, _Frames(body, summing)))
+    except BadRequest as error:
+        if summing is None:
+            raise
+        raise damaged(f"it can't be read ({error.message})") from error
+
+
+async def _checked(stream: AsyncIterator[bytes], wanted: bytes) -> bytes:
+    """Return a whole body. Raises `Unavailable` for one that is not what was sent."""
+    body = bytearray()
+    async for piece in stream:
+        body += piece
+        if len(body) > digests.MOST_BYTES:
+            raise TooLarge(f"a body with its hash has at most {digests.MOST_BYTES} bytes")
+    whole = bytes(body)
+    if len(whole) <= HASHED_HERE:
+        found = hashlib.sha256(whole)
+    else:
+        found = await anyio.to_thread.run_sync(hashlib.sha256, whole)
+    if found.digest() != wanted:
+        raise damaged()
+    return whole
+
+
+async def _apply_frames(parts: Parts, call: Call, frames: "_Frames") -> list[Outcome]:
     first = await frames.line()
     if first is None:
         raise BadRequest("the body is empty; its first frame says whether it is atomic")
     head = decode(first.json, Apply)
     actor = call.actor(head.client)
-    if head.ahead is not None:
-        return await _apply_ahead(parts, actor, head, head.ahead, frames)
-    batch = _Batch(parts, actor, head.atomic)
-    lines = 0
-    while (line := await frames.line()) is not None:
-        lines += len(line.json)
-        if lines > MAX_LINES:
-            raise TooLarge(f"the lines of a request have at most {MAX_LINES} bytes together")
-        operation = decode(line.json, Operation)
-        payload = frames.payload(line.payload)
-        if lines == len(line.json) and _is_small_save(operation, line.payload):
-            whole = await _gathered(payload)
-            if len(whole) == line.payload and await frames.is_last():
-                outcome = await alone.save(parts, actor, operation, whole)
-                if outcome is not None:
-                    return answer([outcome])
-            payload = _bytes(whole)
-        await batch.add(operation, line.payload, payload)
-    return answer(await batch.finish())
-
-
-async def _apply_ahead(
-    parts: Parts, actor: Actor, head: Apply, node: int, frames: "_Frames"
-) -> Response:
-    """Store content that comes ahead, then carry out the operations behind it."""
-    ahead = Ahead(parts, actor, node)
+    ahead = None if head.ahead is None else Ahead(parts, actor, head.ahead)
     batch = _Batch(parts, actor, head.atomic, ahead)
     try:
-        await ahead.receive(frames)
+        if ahead is not None:
+            await ahead.receive(frames)
+        lines = 0
         while (line := await frames.line()) is not None:
+            lines += len(line.json)
+            if lines > MAX_LINES:
+                raise TooLarge(f"the lines of a request have at most {MAX_LINES} bytes together")
             operation = decode(line.json, Operation)
-            await batch.add(operation, line.payload, frames.payload(line.payload))
-        return answer(await batch.finish())
+            batch.refuse_damaged(operation)
+            payload = frames.payload(line.payload, summed=True)
+            if lines == len(line.json) and _is_small_save(operation, line.payload):
+                whole = await _gathered(payload)
+                if len(whole) == line.payload and await frames.is_last():
+                    outcome = await alone.save(parts, actor, operation, whole)
+                    if outcome is not None:
+                        return [outcome]
+                payload = _bytes(whole)
+            await batch.add(operation, line.payload, payload)
+        return await batch.finish()
     finally:
         with anyio.CancelScope(shield=True):
-            await ahead.discard()
+            await batch.discard()
 
 
 class _Frames:
-    """A body as frames: a line, then its payload, which must be taken to its end."""
+    """A body as frames: a line, then its payload, which must be taken to its end.
 
-    def __init__(self, stream: AsyncIterator[bytes]) -> None:
+    :param summing: the body ends with a `Sum`, which is checked before the end is told.
+    """
+
+    def __init__(self, stream: AsyncIterator[bytes], summing: Summing | None) -> None:
         self._items = self._parse(stream)
+        self._summing = summing
         self._ahead: Line | Piece | None = None
 
     async def line(self) -> Line | None:
@@ -117,6 +145,17 @@ class _Frames:
         if item is None:
             item = await anext(self._items, None)
         assert not isinstance(item, Piece), "the payload before was not taken"
+        summing = self._summing
+        if summing is None:
+            return item
+        if item is None:
+            raise damaged("its end is missing")
+        if summing.is_end(item.json):
+            self._summing = None
+            if not await self.is_last():
+                raise damaged("something follows its end")
+            return None
+        summing.add(item.json)
         return item
 
     async def is_last(self) -> bool:
@@ -124,13 +163,15 @@ class _Frames:
         self._ahead = await anext(self._items, None)
         return self._ahead is None
 
-    async def payload(self, count: int) -> AsyncIterator[bytes]:
-        """Yield the payload of the line before."""
+    async def payload(self, count: int, *, summed: bool = False) -> AsyncIterator[bytes]:
+        """Yield the payload of the line before; *summed*: the `Sum` is of it, too."""
         while count:
             item = await anext(self._items, None)
             if not isinstance(item, Piece):
                 raise BodyMismatch("the body ended within a payload")
             count -= len(item.data)
+            if summed and self._summing is not None:
+                self._summing.add(item.data)
             yield item.data
 
     async def _parse(self, stream: AsyncIterator[bytes]) -> AsyncIterator[Line | Piece]:
@@ -197,6 +238,18 @@ class _Batch:
         """Carry out what waits; return all outcomes."""
         await self._flush()
         return self._outcomes
+
+    def refuse_damaged(self, operation: Operation) -> None:
+        """Raise `Unavailable` for a commit of what came ahead, but not as it was sent."""
+        if self._ahead is not None and isinstance(operation, Commit):
+            self._ahead.check(operation)
+
+    async def discard(self) -> None:
+        """Let go of what a body that broke off or was damaged has left, and of what came ahead."""
+        staged, self._waiting = self._waiting, []
+        await self._discard(staged, frozenset())
+        if self._ahead is not None:
+            await self._ahead.discard()
 
     async def _stage(
         self, operation: Operation, size: int, payload: AsyncIterator[bytes]

@@ -7,13 +7,15 @@ the service does not answer), the sending is broken off, nothing has come of it,
 goes the way of all others; it has the same key, so it is carried out once.
 """
 
+import hashlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol
 
 import trio
+from msgspec.structs import replace
 
-from rengafs.protocol import frames
+from rengafs.protocol.digests import Summing
 from rengafs.protocol.errors import RengafsError
 from rengafs.protocol.operations import Apply, Commit, Outcome, Piece, SetAttributes
 
@@ -116,19 +118,26 @@ class Sending:
             self._done.set()
 
     async def _body(self) -> AsyncIterator[bytes]:
-        yield frames.encode(Apply(client=self._service.client, ahead=self.node))
+        summing, content = Summing(), hashlib.sha256()
+        yield summing.line(Apply(client=self._service.client, ahead=self.node))
         while True:
             end = self._written if self._target is None else self._target
             at, size = self._sent, min(PIECE_BYTES, end - self._sent)
             if size == PIECE_BYTES or (size and self._target is not None):
                 self._sent = at + size  # from here on it must not change
                 data = await self._read(at, size)
+                await trio.to_thread.run_sync(content.update, data)
                 self._refuse_broken()
-                yield frames.encode(Piece(payload=size), data)
+                yield summing.line(Piece(payload=size)) + data
             elif self._target is not None:
                 self._refuse_broken()
                 self._is_over = True
-                yield frames.encode(Piece()) + b"".join(map(frames.encode, self._tail))
+                sha256 = content.hexdigest()
+                tail = [
+                    replace(last, payload_sha256=sha256) if isinstance(last, Commit) else last
+                    for last in self._tail
+                ]
+                yield b"".join(map(summing.line, [Piece(), *tail])) + summing.end()
                 return
             else:
                 with trio.fail_after(IDLE_SECONDS):
