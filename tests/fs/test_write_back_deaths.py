@@ -3,9 +3,11 @@
 `make test-faults` kills mount and service at 500 moments each, with and without --write-back.
 """
 
+import errno
 import itertools
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -290,40 +292,95 @@ def test_a_service_that_is_killed_and_comes_again_gets_everything_once(home, opt
         served.kill()
 
 
-def test_a_writer_goes_on_while_the_service_is_away_for_long(home):
+@pytest.mark.timeout(scaled(300, 3600))
+def test_saves_go_on_while_the_service_is_away_for_long_and_are_all_sent(home):
+    """Each is closed while it is away, through one descriptor and through new ones."""
     with home.mounted("buckets", "--write-back") as path:
         (path / "data").mkdir()
         file = path / "data" / "f"
         file.write_bytes(b"")
-        written = b""
-        with file.open("ab", buffering=0) as out, Away(home):
-            until = time.monotonic() + scaled(8, 600)
-            while time.monotonic() < until:
-                line = b"%d\n" % len(written)
-                out.write(line)
-                written += line
-                time.sleep(0.05)
+        expected, written = [], b""
+        out = os.open(file, os.O_WRONLY)
+        try:
+            with Away(home):
+                until = time.monotonic() + scaled(8, 600)
+                while time.monotonic() < until:
+                    line = b"%d\n" % len(written)
+                    os.write(out, line)
+                    os.close(os.dup(out))
+                    written += line
+                    expected.append(written)
+                    time.sleep(0.2)
+                os.close(out)
+                out = -1
+                assert os.getxattr(file, "user.renga.state") == b"uploading"
+        finally:
+            if out >= 0:
+                os.close(out)
         eventually(lambda: os.getxattr(file, "user.renga.state") == b"clean")
+        # Saves of one descriptor: each takes the place of the one before.
+        assert saves(file) == expected[-1:]
         assert file.read_bytes() == written
-        assert saves(file) == [written]
 
 
-def test_drafts_that_nobody_saved_are_saved_by_the_next_mount_unless_others_did(home):
-    """A mount without --write-back that is killed with a file open and 20 MiB written."""
+@pytest.mark.timeout(scaled(300, 3600))
+def test_without_write_back_close_fails_in_time_and_the_next_mount_saves_what_was_kept(home):
+    with home.mounted("keeper") as keeper:  # so that the service stays
+        (keeper / "data").mkdir()
+        (keeper / "data" / "f").write_bytes(b"before")
+        with home.mounted("buckets", "--patience", "3") as path:
+            out = os.open(path / "data" / "f", os.O_WRONLY | os.O_APPEND)
+            with Away(home):
+                os.write(out, b", and after")
+                with pytest.raises(OSError, match=rf"Errno {errno.EIO}"):
+                    os.close(out)
+                time.sleep(scaled(0, 600))
+                (kept,) = set(re.findall(r"its bytes are in (\S+)", home.logs()))
+                assert b", and after" in Path(kept).read_bytes()
+        with home.mounted("next") as path:
+            assert saves(path / "data" / "f") == [b"before", b"before, and after"]
+
+
+@contextmanager
+def left_open(home, body):
+    """Have *body* written to ``data/f`` of a mount that is killed with the file open."""
     home.run("mount", str(place(home)))
-    (place(home) / "data").mkdir()
-    body = os.urandom(40 << 20)
+    (place(home) / "data").mkdir(exist_ok=True)
     out = os.open(place(home) / "data" / "f", os.O_WRONLY | os.O_CREAT)
     try:
         for start in range(0, len(body), 1 << 20):
             os.write(out, body[start : start + (1 << 20)])
-        kill(process_of(home, b"mount"))
+        kill(process_of(home, b"mount", place(home)))
+        yield
     finally:
         with open(os.devnull) as nothing:
             os.dup2(nothing.fileno(), out)
             os.close(out)
-    detach(place(home))
+        detach(place(home))
+
+
+def test_drafts_that_nobody_saved_are_saved_by_the_next_mount(home):
+    """A mount without --write-back that is killed with a file open and 40 MiB written."""
+    body = os.urandom(40 << 20)
+    with left_open(home, body):
+        pass
     with home.mounted() as path:
-        found = Path(path / "data" / "f").read_bytes()
+        found = (path / "data" / "f").read_bytes()
         assert len(found) >= 16 << 20
         assert found == body[: len(found)]
+
+
+def test_drafts_of_files_that_others_have_saved_since_are_kept_and_told(home):
+    body = os.urandom(40 << 20)
+    with home.mounted("keeper") as keeper:
+        (keeper / "data").mkdir()
+        (keeper / "data" / "f").write_bytes(b"before")
+        with left_open(home, body):
+            (keeper / "data" / "f").write_bytes(b"theirs")
+        with home.mounted("next") as path:
+            assert (path / "data" / "f").read_bytes() == b"theirs"
+            assert saves(path / "data" / "f") == [b"before", b"theirs"]
+            (told,) = re.findall(r"(\S+/drafts/\S+/data)", home.run("status").stdout)
+            found = Path(told).read_bytes()
+            assert len(found) >= 16 << 20
+            assert found == body[: len(found)]
