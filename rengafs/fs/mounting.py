@@ -43,6 +43,7 @@ from rengafs.fs.trimming import MOST_INODES, Trimmer
 from rengafs.fs.volume.contents import Contents
 from rengafs.fs.volume.ending import Ending
 from rengafs.fs.volume.volume import Volume
+from rengafs.fs.waiting import Waiting
 from rengafs.fs.writes.ahead import Senders
 from rengafs.fs.writes.drafts import DraftStore
 from rengafs.fs.writes.saving import Saver
@@ -201,6 +202,7 @@ async def _run(options: MountOptions, ready: Callable[[], None] | None) -> list[
                     await _replay(driver, info, options, saver)
                 if replaying.cancelled_caught:
                     background.start_soon(_replay, driver, info, options, saver)
+            waiting = Waiting()
             metrics = Metrics() if options.metrics else None
             if metrics is not None:
                 metrics.look_at(
@@ -209,10 +211,11 @@ async def _run(options: MountOptions, ready: Callable[[], None] | None) -> list[
             with (
                 closing(recorder),
                 served(metrics, options.metrics) if metrics and options.metrics else nullcontext(),
-                _attached(volume, recorder, metrics, options),
+                _attached(volume, recorder, waiting, metrics, options),
             ):
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(kernel.run)
+                    nursery.start_soon(waiting.run)
                     nursery.start_soon(Trimmer(volume.inodes, kernel, options.most_inodes).run)
                     nursery.start_soon(follower.run)
                     nursery.start_soon(saver.conflicts.run)
@@ -366,14 +369,18 @@ async def _driver(options: MountOptions) -> AsyncIterator[TrioDriver]:
 
 @contextmanager
 def _attached(
-    volume: Volume, recorder: Recorder, metrics: Metrics | None, options: MountOptions
+    volume: Volume,
+    recorder: Recorder,
+    waiting: Waiting,
+    metrics: Metrics | None,
+    options: MountOptions,
 ) -> Iterator[None]:
     """Attach *volume* to the kernel; detach whatever happens."""
     chosen = operations.options(
         allow_other=options.allow_other, read_only=options.read_only, source=options.source
     )
     try:
-        made = operations.Operations(volume, recorder, metrics)
+        made = operations.Operations(volume, recorder, waiting, metrics)
         pyfuse3.init(made, str(options.mountpoint), chosen)
     except RuntimeError as error:
         raise SetupError(

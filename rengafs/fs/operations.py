@@ -36,6 +36,7 @@ from rengafs.fs.names.inodes import Inode
 from rengafs.fs.names.requests import Caller, Changes
 from rengafs.fs.recording import Recorder
 from rengafs.fs.volume.volume import Volume
+from rengafs.fs.waiting import Waiting
 from rengafs.protocol import names
 from rengafs.protocol.errors import Away, RengafsError, Unavailable
 from rengafs.protocol.records import ROOT, Usage
@@ -76,6 +77,8 @@ def _request(method: Request[P, R]) -> Request[P, R]:
             raise FUSEError(error.errno) from None
         except FUSEError:
             raise
+        except InterruptedError:
+            raise FUSEError(errno.EINTR) from None
         except Exception:
             log.exception("defect in %s%r", method.__name__, args)
             raise FUSEError(errno.EIO) from None
@@ -104,8 +107,19 @@ class Operations(pyfuse3.Operations):
     """On, the kernel would own size and mtime, and a change elsewhere would not show."""
     enable_acl = False
 
-    def __init__(self, volume: Volume, recorder: Recorder, metrics: Metrics | None = None) -> None:
+    def __init__(
+        self,
+        volume: Volume,
+        recorder: Recorder,
+        waiting: Waiting,
+        metrics: Metrics | None = None,
+    ) -> None:
         super().__init__()
+        self._wait = waiting.answer
+        self._openers: dict[FileHandleT, int] = {}
+        """Processes that have opened files. Nobody tells who reads: mostly, it is they."""
+        self._listers: dict[FileHandleT, int] = {}
+        """The same of directories."""
         self._metrics = metrics
         self._volume = volume
         self._recorder = recorder
@@ -117,7 +131,7 @@ class Operations(pyfuse3.Operations):
         self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext
     ) -> EntryAttributes:
         mark = self._volume.touched.mark()
-        inode = await self._volume.lookup(parent_inode, name)
+        inode = await self._wait(ctx.pid, self._volume.lookup(parent_inode, name))
         overtaken = self._volume.was_overtaken(mark, parent_inode, name, inode)
         if inode is not None:
             entry = self._entry(inode)
@@ -184,7 +198,7 @@ class Operations(pyfuse3.Operations):
 
     @_request
     async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
-        await self._volume.get_attributes(inode)
+        await self._wait(ctx.pid, self._volume.get_attributes(inode))
         return self._entry(self._volume.inodes.get(inode))
 
     @_request
@@ -209,19 +223,20 @@ class Operations(pyfuse3.Operations):
 
     @_request
     async def readlink(self, inode: InodeT, ctx: RequestContext) -> FileNameT:
-        return FileNameT(await self._volume.read_link(inode))
+        return FileNameT(await self._wait(ctx.pid, self._volume.read_link(inode)))
 
     @_request
     async def statfs(self, ctx: RequestContext) -> StatvfsData:
-        return _statvfs(await self._volume.usage())
+        return _statvfs(await self._wait(ctx.pid, self._volume.usage()))
 
     @_request
     async def getxattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> bytes:
-        return await self._volume.get_xattr(inode, name)
+        return await self._wait(ctx.pid, self._volume.get_xattr(inode, name))
 
     @_request
     async def listxattr(self, inode: InodeT, ctx: RequestContext) -> Sequence[XAttrNameT]:
-        return [XAttrNameT(name) for name in await self._volume.list_xattrs(inode)]
+        names = await self._wait(ctx.pid, self._volume.list_xattrs(inode))
+        return [XAttrNameT(name) for name in names]
 
     @_request
     async def setxattr(
@@ -249,6 +264,7 @@ class Operations(pyfuse3.Operations):
     ) -> tuple[FileInfo, EntryAttributes]:
         inode, opened = await self._volume.create(parent_inode, name, mode, flags, _caller(ctx))
         self._recorder.wrote(ctx.pid, inode)
+        self._openers[FileHandleT(opened.handle)] = ctx.pid
         info = FileInfo(fh=FileHandleT(opened.handle), direct_io=opened.direct)
         return info, self._entry(inode)
 
@@ -256,13 +272,14 @@ class Operations(pyfuse3.Operations):
     async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
         opened = await self._volume.open(inode, flags)
         self._recorder.opened(ctx.pid, inode, flags)
+        self._openers[FileHandleT(opened.handle)] = ctx.pid
         return FileInfo(
             fh=FileHandleT(opened.handle), direct_io=opened.direct, keep_cache=opened.keep_cache
         )
 
     @_request
     async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
-        return await self._volume.files.read(fh, off, size)
+        return await self._wait(self._openers.get(fh, 0), self._volume.files.read(fh, off, size))
 
     @_request
     async def write(self, fh: FileHandleT, off: int, buf: bytes) -> int:
@@ -278,13 +295,17 @@ class Operations(pyfuse3.Operations):
 
     @_request
     async def release(self, fh: FileHandleT) -> None:
+        self._openers.pop(fh, None)
         await self._volume.files.release(fh)
 
     # --- directories ------------------------------------------------------------------
 
     @_request
     async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
-        return FileHandleT(await self._volume.open_directory(inode))
+        opened = self._wait(ctx.pid, self._volume.open_directory(inode))
+        handle = FileHandleT(await opened)
+        self._listers[handle] = ctx.pid
+        return handle
 
     @_request
     async def readdir(self, fh: FileHandleT, start_id: int, token: ReaddirToken) -> None:
@@ -296,7 +317,8 @@ class Operations(pyfuse3.Operations):
             if position >= start_id and not pyfuse3.readdir_reply(token, name, shown, position + 1):
                 return
         position = max(0, start_id - DOTS)
-        while rows := await directories.read(fh, position):
+        lister = self._listers.get(fh, 0)
+        while rows := await self._wait(lister, directories.read(fh, position)):
             mark = directories.mark(fh)
             for name, what in rows:
                 stat, outdated = row(what, mark)
@@ -314,6 +336,7 @@ class Operations(pyfuse3.Operations):
 
     @_request
     async def releasedir(self, fh: FileHandleT) -> None:
+        self._listers.pop(fh, None)
         self._volume.directories.close(fh)
 
     # --- answers ----------------------------------------------------------------------

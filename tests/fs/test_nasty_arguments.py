@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pyfuse3
 import pytest
@@ -11,6 +12,7 @@ from support import nasty
 from support.scale import scaled
 
 from rengafs.fs.operations import Operations
+from rengafs.fs.waiting import Waiting
 
 SYSCALLS = scaled(1500, 50_000)
 SEED = int(os.environ.get("RENGAFS_SEED", "1"))
@@ -57,8 +59,8 @@ class Broken:
 
 
 async def test_what_nobody_foresaw_is_a_logged_eio_and_not_the_end_of_the_mount(caplog):
-    operations = Operations(Broken(), Broken())
-    context = object()
+    operations = Operations(Broken(), Broken(), Waiting())
+    context = SimpleNamespace(pid=1)
     requests = {
         "lookup": (1, b"a", context),
         "getattr": (1, context),
