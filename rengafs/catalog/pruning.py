@@ -246,8 +246,7 @@ _VERSIONS = (
     .select_from(versions.outerjoin(blobs, blobs.c.id == versions.c.blob))
     .where(
         or_(
-            # What another program stored takes none of our room, and its listing would bring
-            # it back: see `adopting`.
+            # What another program stored takes none of our room, as long as it lies there.
             blobs.c.key.not_like("@%"),
             # Empty. What has been pruned has no bytes left either, but is in no listing.
             and_(versions.c.blob.is_(None), versions.c.hidden == ""),

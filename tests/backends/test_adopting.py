@@ -64,7 +64,11 @@ class SwiftClient:
     def times(self, name: str) -> list[int]:
         """When an object's versions were stored, in microseconds, oldest first."""
         listed = self.listed(self.container, "--versions")
-        return sorted(moment(item["last_modified"]) for item in listed if item["name"] == name)
+        return sorted(
+            moment(item["last_modified"])
+            for item in listed
+            if item["name"] == name and not deletion(item)
+        )
 
     def newest(self, name: str) -> float:
         """The same of the present one, in seconds, as the client tells it."""
@@ -85,10 +89,15 @@ class LegacySwiftClient(SwiftClient):
         old = [
             item["name"].rpartition("/")[2]
             for item in self.listed(self.archive)
-            if item["name"].startswith(f"{len(name):03x}{name}/")
+            if item["name"].startswith(f"{len(name):03x}{name}/") and not deletion(item)
         ]
-        stamps = [*old, f"{self.newest(name):.5f}"]
+        there = any(item["name"] == name for item in self.listed(self.container))
+        stamps = [*old, f"{self.newest(name):.5f}"] if there else old
         return sorted(round(float(stamp) * 1_000_000) for stamp in stamps)
+
+
+def deletion(item: dict[str, Any]) -> bool:
+    return str(item["content_type"]).startswith("application/x-deleted")
 
 
 def moment(text: str) -> int:
@@ -149,6 +158,7 @@ def test_every_object_and_old_version_is_found(
         upload("runs/2026/a.csv", 1000 + save)
     upload("b & c.bin", 3 << 20)
     upload("gone", 10)
+    upload("gone", 11)
     client.delete("gone")
 
     home.run("bucket", "adopt", client.backend, client.container, "--name", "theirs")
@@ -158,10 +168,11 @@ def test_every_object_and_old_version_is_found(
         assert sums(bucket / "runs/2026/.versions/a.csv") == written["runs/2026/a.csv"]
         assert sums(bucket / ".versions/b & c.bin") == written["b & c.bin"]
         assert sums(bucket / ".versions/gone") == written["gone"]
-        name = "runs/2026/a.csv"
-        saves = sorted((bucket / "runs/2026/.versions/a.csv").iterdir())
-        assert [path.stat().st_mtime_ns // 1000 for path in saves] == client.times(name)
+        for name in written:
+            saves = sorted((bucket / name).parent.joinpath(".versions", Path(name).name).iterdir())
+            assert [path.stat().st_mtime_ns // 1000 for path in saves] == client.times(name)
         # Some clients tell whole seconds only.
+        name = "runs/2026/a.csv"
         assert -0.001 < (bucket / name).stat().st_mtime - client.newest(name) < 1
 
         # Others go on, and so do we.
@@ -201,6 +212,17 @@ def test_what_others_overwrite_is_an_error_until_it_is_refreshed(
             (top / name / "file").read_text()
         home.run("bucket", "refresh", name)
         assert (top / name / "file").read_text() == "other"
+
+        # No version of it is kept, so it may be again what it was.
+        for gone in (False, True):
+            if gone:
+                swift_command(swift, "delete", name, "file")
+                assert " 1 deleted" in home.run("bucket", "refresh", name).stdout
+                assert list((top / name).iterdir()) == []
+            path.write_text("first")
+            swift_command(swift, "upload", "--object-name", "file", name, path)
+            assert " 1 new versions" in home.run("bucket", "refresh", name).stdout
+            assert (top / name / "file").read_text() == "first"
 
 
 @pytest.mark.fuse
@@ -311,3 +333,29 @@ def test_what_was_there_before_versions_were_kept_is_read_when_it_is_old(
         saves = sorted((top / name / ".versions/file").iterdir())
         assert [save.read_text() for save in saves] == ["second", "third"]
         assert "0 new versions, 0 deleted" in home.run("bucket", "refresh", name).stdout
+
+
+@pytest.mark.fuse
+def test_what_was_moved_away_is_not_adopted_again(home: Home, swift: Swift, tmp_path: Path) -> None:
+    client = SwiftClient(swift)
+    path = tmp_path / "upload"
+    for text in ("first", "second", ""):
+        path.write_text(text)
+        for name in ("changes", "stays", "goes", "went"):
+            client.upload(path, name)
+    client.delete("went")
+    home.run("bucket", "adopt", client.backend, client.container, "--name", "theirs")
+    home.run("bucket", "move", "theirs", "s3-here")
+    assert "0 new versions, 0 deleted" in home.run("bucket", "refresh", "theirs").stdout
+
+    path.write_text("third")
+    client.upload(path, "changes")
+    client.delete("goes")
+    assert "1 new versions, 1 deleted" in home.run("bucket", "refresh", "theirs").stdout
+    with home.mounted("top", "--backend", client.backend) as top:
+        bucket = top / "theirs"
+        assert sorted(path.name for path in bucket.iterdir()) == ["changes", "stays"]
+        for name in ("stays", "goes", "went"):
+            saves = sorted((bucket / ".versions" / name).iterdir())
+            assert [save.read_text() for save in saves] == ["first", "second", ""]
+        assert (bucket / "changes").read_text() == "third"

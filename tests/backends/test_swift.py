@@ -146,6 +146,24 @@ def test_a_base_that_others_change_meanwhile_is_not_copied(swift: Swift, name: s
     anyio.run(run)
 
 
+def test_a_container_is_found_over_several_pages_of_its_listing(
+    swift: Swift, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rengafs.backends.swift.account.PAGE", 3)
+    swift_command(swift, "post", name, "-H", "X-Versions-Enabled:true")
+    store = opened(swift, name)
+
+    async def run() -> None:
+        for version in range(4):
+            for number in range(4):
+                await store._account.put(name, f"f{number}", {}, b"x" * (version + 1))
+        found = [(item.name, item.size) async for item in store.others(name)]
+        assert found == [(f"f{n}", size) for n in range(4) for size in (4, 3, 2, 1)]
+        await store.aclose()
+
+    anyio.run(run)
+
+
 def test_all_who_need_a_token_share_one_attempt() -> None:
     with faulty(silence) as server:
         store = swift_store(f"{server.address}/auth/v1.0", "me", "key", read_seconds=0.5)
