@@ -19,6 +19,7 @@ neither what a file is nor how bytes are kept.
 `servicedata`   the data of a service, worked on with no service in between
 `restoring`     bringing a path back
 `lockfiles`     lock files of ``rengafs record``
+`staying`       which files that were read are at hand
 `pinning`       pins, and how far mounts are with them
 `completing`    what the shell offers behind a half-typed word
 `shells`        the scripts by which bash, zsh and fish ask for that

@@ -68,6 +68,17 @@ def test_warm_brings_files_into_the_cache_which_tells_of_them_and_finds_a_flippe
     assert (far / "big").read_bytes() == bytes(range(256)) * (3 << 12)
 
 
+@pytest.mark.fuse
+def test_warm_of_the_embedded_service_copies_nothing_and_says_so(home, bucket):
+    (bucket / "f").write_bytes(b"x" * 3_000_000)
+
+    done = home.run("warm", bucket, "--json")
+
+    told = {"files": 1, "bytes": 3_000_000, "failed": [], "not_kept": 0, "not_kept_bytes": 0}
+    assert _json(done) == told
+    assert _json(home.run("cache", "status", "--json"))["blocks"] == 0
+
+
 def test_an_empty_cache_is_no_error(home):
     for command in ("status", "clear", "verify"):
         done = home.run("cache", command)

@@ -226,7 +226,10 @@ def test_eviction_spares_what_is_pinned_and_what_does_not_fit_is_refused(home, f
     assert done.returncode == 10
     assert "larger --cache-size" in refused(done)
     assert [one["path"] for one in data(home, "pin")] == ["data/kept"]
-    good(home, "warm", filler)
+    # Who warms more than there is room for is told how much did not stay.
+    done = home.run("warm", filler)
+    assert "did not stay in the cache; mount with a larger --cache-size" in refused(done)
+    assert 0 < int(done.stdout.split()[0]) < 12
     status = data(home, "cache", "status")
     assert len(BIG) <= status["pinned_bytes"] < 4 << 20
     assert status["bytes"] <= 7 << 20

@@ -16,6 +16,7 @@ from rengafs.cli.asking import json_option
 from rengafs.cli.exits import Exit, epilog, refuse
 from rengafs.cli.locating import locate
 from rengafs.cli.options import PATH, debug_option
+from rengafs.cli.staying import not_kept
 from rengafs.cli.transfers import transfer
 
 READERS = 4
@@ -30,6 +31,9 @@ class Warmed(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
     failed: list[str]
     """Files that could not be read, with the reason."""
+    not_kept: int
+    """Files that were read, and for which the cache has no room."""
+    not_kept_bytes: int
 
 
 @dataclass(slots=True)
@@ -52,26 +56,48 @@ def command(paths: tuple[Path, ...], as_json: bool) -> None:
 
     They are then read without waiting for the service, as long as the cache has room for
     them: see --cache-size of rengafs mount. Blobs that are on this machine anyway are read
-    once and not copied. Exits with 1 if a file could not be read.
+    once and not copied. Exits with 1 if a file could not be read, or has no room.
 
     \b
       rengafs warm ~/buckets/data/2026
       rengafs warm ~/buckets/data/*.parquet
     """
-    for path in paths:
-        if locate(str(path.absolute()), of_service=False).mountpoint is None:
-            raise refuse(Exit.NOT_MOUNTED, f"{path} is in no mount of rengafs")
+    mountpoints = [_mountpoint(path) for path in paths]
     done = _Progress()
-    files = [found for path in paths for found in _files(path, done)]
-    _read_all(files, done)
-    warmed = Warmed(files=done.files, bytes=done.bytes, failed=done.failed)
+    of_mounts: dict[Path, dict[str, int]] = {}
+    for path, mountpoint in zip(paths, mountpoints, strict=True):
+        of_mounts.setdefault(mountpoint, {}).update(_files(path, done))
+    _read_all([one for files in of_mounts.values() for one in files.items()], done)
+    gone = [one for place, files in of_mounts.items() for one in not_kept(place, files.items())]
+    gone_bytes = sum(size for _, size in gone)
+    warmed = Warmed(
+        files=done.files,
+        bytes=done.bytes,
+        failed=done.failed,
+        not_kept=len(gone),
+        not_kept_bytes=gone_bytes,
+    )
     if as_json:
         output.as_json(warmed)
     else:
-        output.line(f"{done.files} files are at hand, {done.bytes} bytes")
+        at_hand = max(0, done.files - len(gone))
+        output.line(f"{at_hand} files are at hand, {max(0, done.bytes - gone_bytes)} bytes")
     if done.failed:
         more = f" and {len(done.failed) - 1} more" if len(done.failed) > 1 else ""
         raise refuse(Exit.FAILED, f"can't read {done.failed[0]}{more}")
+    if gone:
+        raise refuse(
+            Exit.FAILED,
+            f"{len(gone)} of {done.files} files, {output.size(gone_bytes)}, did not stay in the "
+            "cache; mount with a larger --cache-size",
+        )
+
+
+def _mountpoint(path: Path) -> Path:
+    mountpoint = locate(str(path.absolute()), of_service=False).mountpoint
+    if mountpoint is None:
+        raise refuse(Exit.NOT_MOUNTED, f"{path} is in no mount of rengafs")
+    return mountpoint
 
 
 def _files(path: Path, done: _Progress) -> Iterator[tuple[str, int]]:
@@ -128,6 +154,8 @@ def _read(path: str, done: _Progress) -> None:
     buffer = bytearray(PIECE_BYTES)
     try:
         with open(path, "rb", buffering=0) as file:
+            # From the mount, not from the kernel's memory, of which the cache has nothing.
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
             while not done.stop.is_set() and (count := file.readinto(buffer)):
                 with done.lock:
                     done.bytes += count
