@@ -25,7 +25,7 @@ PACKAGES += thunar gvfs libglib2.0-bin thunarx-python gir1.2-thunarx-3.0 gir1.2-
 # Tests mostly wait for services, mounts and disks: more of them at a time than there are CPUs.
 SIDE_BY_SIDE := --numprocesses 4 --dist worksteal --durations 20 --durations-min 20
 
-.PHONY: help setup mount unmount wheel install-units test test-full bench bench-limits bench-profile check clean
+.PHONY: help setup mount unmount wheel install-units test test-faults test-full bench bench-limits bench-profile check clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -84,6 +84,17 @@ test: setup ## run all tests, with real services and real mounts
 	@scratch=$$(mktemp -d)
 	trap 'rm -rf "$$scratch"' EXIT
 	$(BIN)/pytest tests $(SIDE_BY_SIDE) --basetemp="$$scratch/tests"
+
+# Deaths, power cuts, networks, disks and mounts that meet, of which `make test` does some.
+FAULTS := tests/fs/test_write_back_deaths.py tests/fs/test_power_cut.py tests/fs/test_drafts.py
+FAULTS += tests/fs/test_write_back.py tests/fs/test_write_back_network.py
+FAULTS += tests/fs/test_network_faults.py tests/fs/test_full_disks.py
+FAULTS += tests/service/test_kills.py
+
+test-faults: setup ## kill, cut, stall and fill up, hundreds of times (hours)
+	@scratch=$$(mktemp -d)
+	trap 'rm -rf "$$scratch"' EXIT
+	RENGAFS_TEST_FULL=1 $(BIN)/pytest $(FAULTS) --basetemp="$$scratch/tests" --timeout=14400
 
 test-full: setup ## the same, with the long tests at their full length (an hour and more)
 	@scratch=$$(mktemp -d)
