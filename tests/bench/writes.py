@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import statistics
 import subprocess
 import time
 import uuid
@@ -11,7 +12,7 @@ from support.mounts import Home
 from support.services import running_service
 from support.writing import saves, sync
 
-from bench.timing import compare, timed
+from bench.timing import Row, compare, timed
 from rengafs.client import calls
 from rengafs.client.blocking import BlockingDriver
 from rengafs.client.connection import Endpoint
@@ -19,6 +20,8 @@ from rengafs.protocol.operations import Commit, MakeFile
 
 MIB = 1 << 20
 PIECE = os.urandom(MIB)
+A_SECOND = 1000.0
+"""Small files that --write-back takes, where the local disk itself does."""
 
 
 def large(path, mebibytes, *, synced):
@@ -44,16 +47,19 @@ def small(directory, count, *, synced):
 
 
 def commits(driver, bucket, count):
-    """Files a second that a client makes and saves, one after another, without a mount."""
+    """Files a second that a client makes and saves, one after another, without a mount.
+
+    A request for each: file and content go together, under an id that was reserved.
+    """
+    reserved = driver.run(calls.reserve(count))
     with timed() as watch:
         for number in range(count):
-            name = f"{uuid.uuid4().hex}"
-            made = driver.run(calls.apply_one(MakeFile(parent=bucket, name=name)))
+            node = reserved.first + number
+            made = MakeFile(parent=bucket, name=uuid.uuid4().hex, id=node)
             body = number.to_bytes(8) + PIECE[8:4096]
-            commit = Commit(
-                node=made.node.id, length=4096, whole=True, extents=[(0, 4096)], payload=4096
-            )
-            driver.run(calls.apply_one(commit, body))
+            commit = Commit(node=node, length=4096, whole=True, extents=[(0, 4096)], payload=4096)
+            for outcome in driver.run(calls.apply([made, (commit, body)])):
+                calls.good(outcome)
     return count / watch.seconds
 
 
@@ -102,7 +108,7 @@ def rows(scratch, quick):
             yield from _to_the_service(home, Fresh(path / "data"), local, size, count, rounds)
         with home.mounted("behind", "--write-back") as path:
             there = Fresh(path / "data")
-            yield compare(
+            row = compare(
                 f"{count} files of 4 KiB, --write-back",
                 "files/s",
                 "ext4, fsync each",
@@ -111,8 +117,15 @@ def rows(scratch, quick):
                 lambda: small(local(), count, synced=True),
                 rounds=rounds,
             )
+            if statistics.median(row.theirs) < A_SECOND:
+                row.note = f"{A_SECOND:,.0f} a second are not asked: ext4 does not reach them"
+            yield row
+            if not row.note:
+                limits = [A_SECOND] * len(row.ours)
+                yield Row(row.work, "files/s", "a fixed rate", 1, row.ours, limits)
             sync(path)
         yield _through_a_link(home, 200 if quick else 2000)
+        yield from _moved(home, local, size)
     finally:
         home.kill_all()
 
@@ -185,7 +198,8 @@ def _to_the_service(home, there, local, size, count, rounds):
     yield from _sqlite(there, local, 500)
 
 
-def _sqlite(there, local, count):
+def _database(local):
+    """Return a new SQLite database of 100 MiB."""
     made = local()
     program = (
         "import sqlite3, sys\n"
@@ -195,28 +209,72 @@ def _sqlite(there, local, count):
         " (('y' * 1000,) for _ in range(100_000)))"
     )
     subprocess.run(["python3", "-c", program, str(made)], check=True)
+    return made
+
+
+def _sqlite(there, local, count):
+    made = _database(local)
     (there.directory / "db").mkdir()
     file = there.directory / "db" / "big.sqlite"
     shutil.copyfile(made, file)
 
-    def ours():
+    def rate(path):
         with timed() as watch:
-            transactions(file, count)
+            transactions(path, count)
         return count / watch.seconds
 
-    def theirs():
-        with timed() as watch:
-            transactions(made, count)
-        return count / watch.seconds
-
-    row = compare(
+    yield compare(
         f"sqlite3, {count} small transactions on 100 MiB",
         "transactions/s",
         "ext4",
         0,
-        ours,
-        theirs,
+        lambda: rate(file),
+        lambda: rate(made),
         rounds=1,
     )
-    row.note = f"versions left by them: {len(saves(file)) - 1}"
-    yield row
+
+
+def _moved(home, local, size):
+    """What goes over the line between mount and service, either way."""
+    with running_service(listen="127.0.0.1:0") as service, delayed(service.address, 0) as link:
+        (home.path / "token").write_text(service.token)
+        options = ["--endpoint", link.address, "--token-file", str(home.path / "token")]
+        with home.mounted("counted", *options) as path:
+            (path / "data").mkdir()
+
+            def moved(doing):
+                before = link.moved
+                doing()
+                return (link.moved - before) / MIB
+
+            big = path / "data" / "big"
+            large(big, size, synced=False)
+            yield compare(
+                f"change one byte of {size} MiB: moved",
+                "MiB",
+                "the most there may be",
+                1,
+                lambda: moved(lambda: a_byte(big, size * MIB // 2)),
+                lambda: 16.0,
+                rounds=1,
+            )
+            file = path / "data" / "big.sqlite"
+            shutil.copyfile(_database(local), file)
+            yield compare(
+                "sqlite3, 500 small transactions on 100 MiB: moved",
+                "MiB",
+                "the most there may be",
+                1,
+                lambda: moved(lambda: transactions(file, 500)),
+                lambda: 64.0,
+                rounds=1,
+            )
+            yield compare(
+                "sqlite3, 500 small transactions on 100 MiB: versions left",
+                "versions",
+                "one save",
+                1,
+                lambda: len(saves(file)) - 1.0,
+                lambda: 1.0,
+                rounds=1,
+            )

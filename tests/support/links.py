@@ -1,4 +1,4 @@
-"""A TCP proxy that is a line: it delays every byte, and lets so many through in a second."""
+"""A TCP proxy that is a line: it delays every byte, lets so many through in a second, and counts."""
 
 import asyncio
 import threading
@@ -29,6 +29,8 @@ class Link:
         self._down = False
         self._writers: set[asyncio.StreamWriter] = set()
         self.address = ""
+        self.moved = 0
+        """Bytes that went either way."""
         self._thread = threading.Thread(target=self._run)
 
     def __enter__(self) -> "Link":
@@ -99,6 +101,7 @@ class Link:
         arriving = asyncio.create_task(self._arrive(line, writer))
         with suppress(OSError):
             while data := await reader.read(PIECE_BYTES):
+                self.moved += len(data)
                 if self._rate != float("inf"):
                     async with self._line:  # whose turns are in the order of asking
                         await asyncio.sleep(len(data) / self._rate)
