@@ -88,7 +88,7 @@ test: setup ## run all tests, with real services and real mounts
 # Deaths, power cuts, networks, disks and mounts that meet, of which `make test` does some.
 FAULTS := tests/fs/test_write_back_deaths.py tests/fs/test_power_cut.py tests/fs/test_drafts.py
 FAULTS += tests/fs/test_write_back.py tests/fs/test_write_back_network.py
-FAULTS += tests/fs/test_network_faults.py tests/fs/test_full_disks.py
+FAULTS += tests/fs/test_network_faults.py tests/fs/test_two_mounts.py tests/fs/test_full_disks.py
 FAULTS += tests/service/test_kills.py
 
 test-faults: setup ## kill, cut, stall and fill up, hundreds of times (hours)

@@ -90,6 +90,7 @@ PROMISES = {
     "another mount has saved the same base": [
         "test_mount_life.py::test_two_mounts_that_edit_one_base_keep_both",
         "test_write_back.py::test_the_earlier_of_two_authors_is_told_and_both_saves_are_kept",
+        "test_two_mounts.py::test_what_two_mounts_do_at_once_is_kept_and_is_seen_by_both",
     ],
 }
 """The tests that carry out each line of what is promised when; names may be cut short."""
