@@ -12,11 +12,16 @@ from pathlib import Path
 
 import pytest
 from support.mounts import Home
+from support.storehome import configured
+from support.swift import Swift, swift_command
 
+from rengafs.cli.transfers import counting, transfer
 from rengafs.client import calls
 from rengafs.client.blocking import BlockingDriver
 from rengafs.client.connection import Endpoint
 from rengafs.protocol.operations import Commit, MakeBucket, MakeFile
+from rengafs.service.run import ServeOptions
+from rengafs.service.upkeep import sweep_data
 
 MIB = 1 << 20
 
@@ -44,11 +49,22 @@ def test_a_bucket_in_use_moves_with_its_past(home: Home) -> None:
         before = contents(bucket) | contents(history)
 
         stop, written, failed = threading.Event(), [0], []
+        edited = bytearray(os.urandom(20 * MIB))
+        (bucket / "edited").write_bytes(edited)
+
+        def edit(number: int) -> None:
+            at = number * 7919 * 1000 % len(edited)
+            edited[at] ^= 1
+            with (bucket / "edited").open("r+b") as file:
+                file.seek(at)
+                file.write(edited[at : at + 1])
 
         def write() -> None:
             while not stop.wait(0.3):
                 try:
                     (bucket / "busy").write_text(f"{written[0]}\n")
+                    if not written[0] % 5:
+                        edit(written[0])
                 except OSError as error:
                     failed.append(error)
                 written[0] += 1
@@ -66,6 +82,7 @@ def test_a_bucket_in_use_moves_with_its_past(home: Home) -> None:
         after = contents(bucket) | contents(history)
         assert before.items() <= after.items()
         assert (bucket / "busy").read_text() == f"{written[0] - 1}\n"
+        assert (bucket / "edited").read_bytes() == edited
         assert len(list((bucket / ".versions" / "busy").iterdir())) == written[0]
         again = home.run("bucket", "move", "data", "swift-here")
         assert "moved 0 blobs" in again.stdout
@@ -76,6 +93,7 @@ def test_a_bucket_in_use_moves_with_its_past(home: Home) -> None:
             before.items()
             <= (contents(top / "data") | contents(top / "data/.versions/note")).items()
         )
+        assert (top / "data/edited").read_bytes() == edited
     checked = home.run("check", "--contents")
     assert " 0 damaged" in checked.stdout
     data = home.path / ".local" / "share" / "rengafs" / "blobs"
@@ -90,7 +108,10 @@ def waited_for(true: Callable[[], bool]) -> None:
 
 
 @pytest.mark.fuse
-def test_a_move_that_is_killed_with_the_service_goes_on(home: Home) -> None:
+def test_a_move_that_is_killed_with_the_service_goes_on(
+    home: Home, swift: Swift, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = configured(home, "swift-here", "container")
     data = home.path / ".local" / "share" / "rengafs"
     # Found without the environment, too: beside the data.
     data.mkdir(parents=True)
@@ -129,6 +150,13 @@ def test_a_move_that_is_killed_with_the_service_goes_on(home: Home) -> None:
     assert list((data / "blobs").glob("??/*")) == []
     checked = home.run("check", "--contents").stdout
     assert "25 blobs, 0 damaged" in checked
+    with closing(sqlite3.connect(f"file:{data}/catalog.sqlite?mode=ro", uri=True)) as catalog:
+        known = [key for (key,) in catalog.execute("SELECT key FROM blobs ORDER BY key")]
+    # What it had copied, and the catalog never heard of; the command spares what is young.
+    monkeypatch.setenv("TEST_SWIFT_KEY", swift.key)
+    monkeypatch.setenv("TEST_S3_KEY", home.environment["TEST_S3_KEY"])
+    sweep_data(ServeOptions("", data), grace_seconds=0)
+    assert swift_command(swift, "list", name).split() == known
     with home.mounted("third", "--cache-dir", str(home.path / "another")) as top:
         bucket = top / "data"
         assert contents(bucket) | contents(bucket / ".versions" / "f0") == before
@@ -178,3 +206,47 @@ def test_an_edit_whose_base_is_moved_away_meanwhile_is_made_from_where_it_is(hom
             with driver.stream(calls.content(edited.id)) as pieces:
                 assert b"".join(pieces) == data
     assert tries == 2
+
+
+@pytest.mark.fuse
+def test_a_damaged_blob_is_named_and_all_others_are_moved(home: Home) -> None:
+    with home.mounted("top", "--backend", "local") as top:
+        (top / "data").mkdir()
+        for number in range(3):
+            (top / f"data/f{number}").write_bytes(os.urandom(100_000))
+    blobs = sorted((home.path / ".local/share/rengafs/blobs").glob("??/*"))
+    assert len(blobs) == 3
+    blobs[1].chmod(0o600)
+    blobs[1].write_bytes(bytes(100_000))
+    done = home.run("bucket", "move", "data", "s3-here", check=False)
+    assert done.returncode == 1
+    assert "moved 2 blobs" in done.stdout
+    assert "1 blobs are lost or damaged" in done.stderr
+    assert blobs[1].name in done.stderr
+    assert [blob.exists() for blob in blobs] == [False, True, False]
+    with home.mounted("other", "--cache-dir", str(home.path / "cache")) as top:
+        failed = 0
+        for number in range(3):
+            try:
+                assert len((top / f"data/f{number}").read_bytes()) == 100_000
+            except OSError:
+                failed += 1
+        assert failed == 1
+
+
+def test_progress_is_told_in_lines_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("rengafs.cli.transfers.LINE_SECONDS", 0)
+    with transfer("moving data") as tell:
+        tell(MIB, 3 * MIB)
+    with counting("adopting theirs", "objects") as count:
+        count(200)
+    monkeypatch.setattr("rengafs.cli.transfers.LINE_SECONDS", 3600)
+    with counting("refreshing theirs", "objects") as count:
+        for number in range(1000):
+            count(number)
+    assert capsys.readouterr().err.splitlines() == [
+        "rengafs: moving data: 1.0 MiB of 3.0 MiB",
+        "rengafs: adopting theirs: 200 objects",
+    ]
