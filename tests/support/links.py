@@ -1,4 +1,4 @@
-"""A TCP proxy that is a line: it delays every byte, lets so many through in a second, and counts."""
+"""A TCP proxy that is a line: it delays bytes, lets so many through in a second, and counts."""
 
 import asyncio
 import threading
@@ -100,7 +100,8 @@ class Link:
         line: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(WAITING_PIECES)
         arriving = asyncio.create_task(self._arrive(line, writer))
         with suppress(OSError):
-            while data := await reader.read(PIECE_BYTES):
+            # Who has gone takes up no more of the line.
+            while (data := await reader.read(PIECE_BYTES)) and not writer.is_closing():
                 self.moved += len(data)
                 if self._rate != float("inf"):
                     async with self._line:  # whose turns are in the order of asking
