@@ -23,7 +23,7 @@ from rengafs.fs.reads.neighbours import Neighbours, is_small
 from rengafs.fs.remote import Remote
 from rengafs.fs.volume.contents import Contents
 from rengafs.fs.volume.openfiles import OpenFiles
-from rengafs.protocol.errors import NotFound, ReadOnly, Unavailable
+from rengafs.protocol.errors import NotAuthenticated, NotFound, ReadOnly, Unavailable
 from rengafs.protocol.operations import Operation, Outcome
 from rengafs.protocol.records import ROOT, Node
 
@@ -176,7 +176,7 @@ class Tree:
             node = await self._remote.node(asked)
         except NotFound:
             node = None
-        except Unavailable:
+        except (Unavailable, NotAuthenticated):
             if inode.number == ROOT:
                 return  # there it is told what has failed, just now
             raise
