@@ -1,15 +1,20 @@
 """What a mount hears of others, while its feed is well and while it is not: real mounts."""
 
 import os
+import re
+import shutil
+import signal
 import threading
-from contextlib import contextmanager
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 
 import pytest
-from support.mounts import Home
+from support.mounts import Home, is_mounted
 from support.proxies import Plan, proxied
 from support.services import running_service
 from support.talking import talking
-from support.writing import eventually
+from support.writing import eventually, process_of
 
 pytestmark = pytest.mark.fuse
 
@@ -32,7 +37,7 @@ class Two:
             self._mounted("one", address) as one,
             self._mounted("other", self.service.address) as other,
         ):
-            (other / "data").mkdir()
+            (other / "data").mkdir(exist_ok=True)
             eventually(lambda: (one / "data").exists())
             yield one / "data", other / "data"
 
@@ -113,6 +118,158 @@ def test_what_was_not_there_is_asked_for_again_while_the_feed_is_lost(two):
         (other / "later").rename(other / "moved")
         eventually(lambda: not (one / "gone").exists(), seconds=20)
         eventually(lambda: sorted(os.listdir(one)) == ["first", "moved"], seconds=20)
+
+
+def test_a_delete_and_a_rename_while_the_feed_is_lost_are_taken_in_when_it_is_back(two):
+    two.plan.method, two.plan.times = FEED, 10**6
+    with two.mounts() as (one, other):
+        for name in ("deleted", "moved", "stays", "replaced", "winner"):
+            (other / name).write_bytes(name.encode())
+        for name in ("leaves", "turns"):
+            (other / name).mkdir()
+        (other / "turns" / "inside").write_bytes(b"inside")
+        eventually(lambda: len(os.listdir(one)) == 7)
+        # All of it is known to the kernel, absent names too, and what is deleted is open.
+        for name in ("moved", "stays", "replaced", "winner"):
+            assert (one / name).read_bytes() == name.encode()
+        assert (one / "turns" / "inside").read_bytes() == b"inside"
+        assert os.listdir(one / "leaves") == []
+        assert not (one / "target").exists()
+        assert not (one / "turned").exists()
+        with (one / "deleted").open("rb", buffering=0) as still:
+            two.plan.fault = "refuse"
+            two.plan.sever()
+            eventually(lambda: "the feed is lost" in two.homes["one"].logs())
+            (other / "deleted").unlink()
+            (other / "moved").rename(other / "target")
+            (other / "winner").rename(other / "replaced")
+            (other / "leaves").rmdir()
+            (other / "turns").rename(other / "turned")
+            two.plan.fault = "none"
+
+            expected = ["replaced", "stays", "target", "turned"]
+            eventually(lambda: sorted(os.listdir(one)) == expected)
+            for name in ("deleted", "moved", "winner", "leaves", "turns"):
+                eventually(lambda name=name: not (one / name).exists())
+            assert not (one / "turns" / "inside").exists()
+            assert (one / "target").read_bytes() == b"moved"
+            assert (one / "replaced").read_bytes() == b"winner"
+            assert (one / "turned" / "inside").read_bytes() == b"inside"
+            assert (one / "stays").read_bytes() == b"stays"
+            assert still.read() == b"deleted"
+
+        # The feed lives: what is changed now needs no second to be believed no more.
+        (other / "target").rename(other / "moved")
+        eventually(lambda: (one / "moved").exists() and not (one / "target").exists())
+
+
+def test_a_service_that_is_an_older_copy_of_itself_is_shown_as_it_is(tmp_path):
+    data, copy = tmp_path / "service", tmp_path / "copy"
+    with running_service(data, listen="127.0.0.1:0") as service, talking(service) as talk:
+        listen, token = service.address.removeprefix("http://"), service.token
+        bucket = talk.bucket()
+        saved = talk.file(bucket, "saved", b"before")
+        talk.file(bucket, "deleted", b"deleted")
+        talk.file(bucket, "moved", b"moved")
+    shutil.copytree(data, copy)
+    home = Home(tmp_path / "home")
+    home.path.mkdir()
+    (home.path / "token").write_text(token)
+    where = ("--endpoint", f"http://{listen}", "--token-file", str(home.path / "token"))
+
+    def change(service, text):
+        """Save twice, the same way each time; return the numbers of the versions."""
+        with talking(service) as talk:
+            first = talk.save(saved, text)
+            return first.id, talk.save(talk.file(bucket, "new"), text[::-1]).id
+
+    with (
+        ExitStack() as first,
+        _no_process_left(home),
+    ):
+        service = first.enter_context(running_service(data, listen=listen, token=token))
+        lost = change(service, b"lost")
+        with home.mounted("m", *where) as path:
+            (shown,) = path.iterdir()
+            assert (shown / "saved").read_bytes() == b"lost"
+            assert (shown / "new").read_bytes() == b"tsol"
+            (shown / "deleted").unlink()
+            (shown / "moved").rename(shown / "target")
+            assert sorted(os.listdir(shown)) == ["new", "saved", "target"]
+            assert not (shown / "moved").exists()
+
+            service.stop()
+            first.close()
+            shutil.rmtree(data)
+            shutil.copytree(copy, data)
+            with running_service(data, listen=listen, token=token) as restored:
+                eventually(lambda: "the feed does not know change" in home.logs())
+                before = {"saved": b"before", "deleted": b"deleted", "moved": b"moved"}
+                eventually(lambda: sorted(os.listdir(shown)) == sorted(before))
+                for name in ("new", "target"):
+                    eventually(lambda name=name: not (shown / name).exists())
+                for name, text in before.items():
+                    eventually((shown / name).exists)
+                    assert (shown / name).stat().st_size == len(text)
+                    assert (shown / name).read_bytes() == text
+
+                # The numbers of lost versions are given again, to others.
+                assert change(restored, b"made") == lost
+                eventually(lambda: (shown / "new").exists())
+                eventually(lambda: (shown / "saved").stat().st_size == 4)
+                assert (shown / "saved").read_bytes() == b"made"
+                eventually(lambda: (shown / "new").stat().st_size == 4)
+                assert (shown / "new").read_bytes() == b"edam"
+
+
+@contextmanager
+def _no_process_left(home):
+    try:
+        yield
+        eventually(lambda: home.processes() == [])
+    finally:
+        home.kill_all()
+
+
+@pytest.mark.parametrize("how", ["umount", "signal"])
+def test_unmounting_in_a_storm_of_invalidations_ends_cleanly(two, how):
+    """Another mount changes hundreds of files, all of which this kernel knows."""
+    names = [f"f{number:03}" for number in range(300)]
+    over = threading.Event()
+    saved = Counter()
+
+    def change(other, some):
+        while not over.is_set():
+            for name in some:
+                (other / f"{name}~").write_bytes(b"%d" % saved[name])
+                (other / f"{name}~").rename(other / name)
+                saved[name] += 1
+
+    with two.mounts() as (one, other), ThreadPoolExecutor(3) as pool:
+        for name in names:
+            (other / name).touch()
+        home = two.homes["one"]
+        eventually(lambda: len(os.listdir(one)) == len(names))
+        changing = [pool.submit(change, other, names[at::3]) for at in range(3)]
+        try:
+            # All this while the kernel is told to forget what it has just learnt.
+            eventually(lambda: len(saved) > len(names) // 3)
+            for name in names:
+                (one / name).read_bytes()
+            before = saved.total()
+            if how == "umount":
+                home.run("umount", str(one.parent))
+            else:
+                os.kill(process_of(home, b"mount", one.parent), signal.SIGTERM)
+            eventually(lambda: not is_mounted(one.parent))
+            eventually(lambda: home.processes() == [])
+            during = saved.total() - before
+        finally:
+            over.set()
+        for each in changing:
+            each.result(SECONDS)
+        assert during, "nothing was changed meanwhile"
+        assert not re.search("WARNING|ERROR|CRITICAL|Traceback", home.logs())
 
 
 def test_a_page_in_the_place_of_the_feed_is_passed_over(two):

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -512,46 +512,87 @@ def test_own_changes_show_in_a_known_directory(far):
 
 
 def test_each_open_sees_one_whole_version_while_another_mount_replaces_it(far):
-    far.folder("whole", {"file": _stamped(0)})
-    rounds = scaled(40, 1000)
+    far.folder("whole", dict.fromkeys(REPLACING, _stamped(0)))
+    rounds = scaled(15, 400)
     with far.mount() as one, far.mount() as other:
         done = threading.Event()
-        torn: list[str] = []
-        seen: set[int] = set()
+        wrong: list[str] = []
+        seen: dict[str, set[int]] = {name: set() for name in REPLACING}
 
         def read() -> None:
             while not done.is_set():
-                with suppress(FileNotFoundError):  # deleted, and not made again yet
-                    data = (one / "whole" / "file").read_bytes()
-                    if data and not _is_whole(data):
-                        torn.append(_torn(data))
+                for name in REPLACING:
+                    data = _read(one / "whole" / name)
+                    if problem := _problem(data, absent=name != "kept", empty=name == "made"):
+                        wrong.append(f"{name}: {problem}")
                     elif data:
-                        seen.add(int(data[:10]))
+                        seen[name].add(int(data[:10]))
 
         readers = [threading.Thread(target=read) for _ in range(3)]
         for reader in readers:
             reader.start()
         try:
             for number in range(1, rounds + 1):
-                _replace(other / "whole" / "file", number)
-            eventually(lambda: rounds in seen)
+                for name, replace in REPLACING.items():
+                    replace(other / "whole" / name, number)
+            eventually(lambda: all(rounds in numbers for numbers in seen.values()))
         finally:
             done.set()
             for reader in readers:
                 reader.join(SECONDS)
         assert not any(reader.is_alive() for reader in readers)
-        assert not torn
+        assert not wrong
 
 
-def _replace(target: Path, number: int) -> None:
-    """Save the content of a number: over the old one, by a rename, or after deleting it."""
-    if number % 3 == 1:
-        target.with_name("tmp").write_bytes(_stamped(number))
-        target.with_name("tmp").rename(target)
-        return
-    if number % 3 == 2:
+def _read(file: Path) -> bytes | None:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _problem(data: bytes | None, *, absent: bool, empty: bool = False) -> str:
+    """Say what is wrong with what was read, if anything; *absent*, *empty*: may be so."""
+    if data is None:
+        return "" if absent else "there was none"
+    if not data and empty:
+        return ""  # made, and not yet saved for the first time
+    return "" if _is_whole(data) else _torn(data)
+
+
+def _over(target: Path, number: int) -> None:
+    """Save the content of a number over the old one, in place or by a rename.
+
+    Whoever truncates has an empty draft on their own mount: others have the old version or
+    the new one, and a name that always stands.
+    """
+    if number % 2:
+        target.write_bytes(_stamped(number))
+    else:
+        _renamed_to(target, number)
+
+
+def _away_and_back(target: Path, number: int) -> None:
+    """Take the name away, and rename to it what is saved already: absent, but never empty."""
+    if number % 2:
         target.unlink()
+    else:
+        target.rename(target.with_name("away"))
+    _renamed_to(target, number)
+
+
+def _anew(target: Path, number: int) -> None:
+    """Delete, and make the file where it was: it is absent, then empty, then saved."""
+    target.unlink()
     target.write_bytes(_stamped(number))
+
+
+def _renamed_to(target: Path, number: int) -> None:
+    target.with_name("tmp").write_bytes(_stamped(number))
+    target.with_name("tmp").rename(target)
+
+
+REPLACING = {"kept": _over, "remade": _away_and_back, "made": _anew}
 
 
 def _stamped(number: int) -> bytes:
@@ -561,6 +602,8 @@ def _stamped(number: int) -> bytes:
 
 def _torn(data: bytes) -> str:
     """Say in what way *data* is not one version."""
+    if len(data) < 10:
+        return f"{len(data)} bytes"
     number = int(data[:10])
     expected = _stamped(number)
     runs = sorted({data[at : at + 10] for at in range(0, len(data) - 42, 10)})
@@ -590,23 +633,24 @@ def test_an_append_goes_to_the_end_of_the_newest_version_though_an_older_one_is_
 
 def test_nothing_hangs_while_many_read_and_another_mount_changes_what_they_read(far):
     count = 64
-    far.folder("crowd", {f"f{number}": _stamped(0) for number in range(8)})
+    names = [f"f{number}" for number in range(8)]
+    replaced, taken_away = names[:4], names[4:]
+    far.folder("crowd", dict.fromkeys(names, _stamped(0)))
     with far.mount() as one, far.mount() as other:
         until = time.monotonic() + scaled(8, 600)
         failures: list[str] = []
         reads = Counter[int]()
 
         def read(reader: int) -> None:
-            folder = one / "crowd"
+            folder, name = one / "crowd", names[reader % 8]
             while time.monotonic() < until:
-                try:
-                    data = (folder / f"f{reader % 8}").read_bytes()
-                    if data and not _is_whole(data):
-                        failures.append(_torn(data))
-                    os.listdir(folder)
-                    reads[reader] += 1
-                except FileNotFoundError:
-                    pass
+                data = _read(folder / name)
+                # All are whole before they have their names: empty is wrong too.
+                if problem := _problem(data, absent=name in taken_away):
+                    failures.append(f"{name}: {problem}")
+                reads[reader] += data is not None
+                if not set(replaced).issubset(os.listdir(folder)):
+                    failures.append("a name that always stands was not listed")
 
         readers = [threading.Thread(target=read, args=(number,)) for number in range(count)]
         for reader in readers:
@@ -614,13 +658,14 @@ def test_nothing_hangs_while_many_read_and_another_mount_changes_what_they_read(
         number = 0
         while time.monotonic() < until:
             number += 1
-            (other / "crowd" / "tmp").write_bytes(_stamped(number))
-            (other / "crowd" / "tmp").rename(other / "crowd" / f"f{number % 8}")
+            name = names[number % 8]
+            change = _away_and_back if name in taken_away else _renamed_to
+            change(other / "crowd" / name, number // 8)
         for reader in readers:
             reader.join(2 * SECONDS)
         assert not [reader for reader in readers if reader.is_alive()]
         assert not failures
-        assert len(reads) == count
+        assert all(reads[reader] for reader in range(count))
 
 
 def test_what_changes_while_the_feed_is_lost_is_seen_when_it_is_back(far):
