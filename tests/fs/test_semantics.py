@@ -79,6 +79,7 @@ PROMISES = {
     ],
     "the service has no room": [
         "test_write_back.py::test_what_the_service_has_no_room_for_waits_and_is_sent_when_it_has",
+        "test_refused_saves.py::test_a_refusal_is_the_errno_and_status_tells_file_reason_and_place",
     ],
     "the service refuses for good": [
         "test_write_back.py::test_what_the_service_refuses_for_good_is_put_aside_and_told",
@@ -91,6 +92,12 @@ PROMISES = {
         "test_mount_life.py::test_two_mounts_that_edit_one_base_keep_both",
         "test_write_back.py::test_the_earlier_of_two_authors_is_told_and_both_saves_are_kept",
         "test_two_mounts.py::test_what_two_mounts_do_at_once_is_kept_and_is_seen_by_both",
+    ],
+    "bits change on the way to the service": [
+        "test_damaged_requests.py::test_a_small_save_is_sent_again",
+        "test_damaged_requests.py::test_a_large_edit_is_sent_again",
+        "test_damaged_requests.py::test_what_is_sent_while_it_is_written_is_sent_again",
+        "test_damaged_requests.py::test_a_save_that_is_damaged_each_time_fails_and_its_bytes_are_kept",
     ],
 }
 """The tests that carry out each line of what is promised when; names may be cut short."""
