@@ -24,6 +24,8 @@ MIB = 1 << 20
 SIZE_MIB = scaled(160, 6 << 10)
 MEMORY_MIB = 200
 EDIT_BYTES = 32 * MIB
+PATIENCE_SECONDS = 600
+"""An S3 copies what an edit keeps, and answers then: on a slow disk that is minutes."""
 
 
 @pytest.fixture
@@ -92,7 +94,8 @@ def test_a_long_file_takes_little_memory_and_an_edit_moves_little(
     home: Home, wires: dict[str, Plan], backend: str
 ) -> None:
     wire = wires.get(backend, Plan())
-    with home.mounted("first", "--backend", backend) as top:
+    patience = f"--patience={PATIENCE_SECONDS}"
+    with home.mounted("first", "--backend", backend, patience) as top:
         file = top / "data" / "long"
         file.parent.mkdir()
         with file.open("wb", buffering=0) as writing:
