@@ -36,7 +36,7 @@ def line(row: Row) -> str:
     sign = "≥" if row.higher_is_better else "≤"
     verdict = "yes" if row.reached else "NO"
     cells = [
-        row.work + (f" ({row.note})" if row.note else ""),
+        row.work + (f" ({row.told})" if row.told else ""),
         shown(row.ours, row.unit),
         f"{row.limit}: {shown(row.theirs, row.unit)}",
         f"{row.ratio:.3g} ({low:.3g} to {high:.3g})",

@@ -1,10 +1,11 @@
 """Reading: warm from the kernel, cold from a service here and far away, small files, names."""
 
+import itertools
 import os
 import shutil
 import subprocess
 from collections.abc import Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -35,7 +36,7 @@ def rows(scratch: Path, quick: bool, parts: Collection[str] = PARTS) -> Iterator
         with running_service(scratch / "here") as service, talking(service) as talk:
             place = _Place(service, talk, scratch / "here-home")
             if "warm" in parts:
-                yield from _warm(place, size)
+                yield from _warm(place, scratch, size, 2000 if quick else 10_000)
             if "cold" in parts:
                 yield _cold_here(place, scratch, size // 2)
             if "list" in parts:
@@ -114,40 +115,71 @@ def _drop(path: Path) -> None:
         os.close(descriptor)
 
 
-def _warm(place: _Place, size: int) -> Iterator[Row]:
+def _read_ahead_alike(theirs: Path, ours: Path) -> None:
+    """Have the kernel read ahead on one mount as far as on another."""
+    with suppress(PermissionError):  # only root may, and then ours is as the kernel has it, too
+        _read_ahead(theirs).write_text(_read_ahead(ours).read_text())
+
+
+def _read_ahead(mounted: Path) -> Path:
+    device = os.stat(mounted).st_dev
+    return Path(f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb")
+
+
+def _warm(place: _Place, scratch: Path, size: int, count: int) -> Iterator[Row]:
+    """Beside ext4, and beside what the kernel gives through FUSE at most."""
     place.file("warm", size, b"warm")
-    plain = place.service.data / "plain"
-    with plain.open("wb") as file:
+    names = [f"file-{number:06}" for number in range(count)]
+    folder = place.talk.do(MakeDirectory(parent=place.bucket.id, name="names")).node
+    for start in range(0, count, 1000):
+        operations = [MakeFile(parent=folder.id, name=name) for name in names[start : start + 1000]]
+        place.talk.driver.run(calls.apply(operations, atomic=True), patience_seconds=600)
+    plain = scratch / "warm"
+    plain.mkdir()
+    with (plain / "warm").open("wb") as file:
         for piece in _pieces(size, b"warm"):
             file.write(piece)
-    with place.mount() as bucket:
-        ours = bucket / "warm"
-        for path in (ours, plain):
-            _read(path)
+    for name in names:
+        (plain / name).touch()
+    with (
+        place.mount() as ours,
+        passthrough(plain, scratch / "shown-warm", keep_cache=True) as shown,
+    ):
+        _read_ahead_alike(shown, ours)
+        for path in (ours, plain, shown):
+            _read(path / "warm")
+        for path in (ours / "names", plain, shown):
+            _stats(path, names, count)
         yield compare(
             f"re-read of {size // MIB} MiB",
             "MB/s",
             "ext4's page cache",
             0.9,
-            lambda: _read(ours),
-            lambda: _read(plain),
+            lambda: _read(ours / "warm"),
+            lambda: _read(plain / "warm"),
+            peer=("pyfuse3 passthrough", lambda: _read(shown / "warm")),
         )
         yield compare(
-            "warm stat",
+            f"warm stat of {count} names",
             "1000/s",
             "ext4",
             0.9,
-            lambda: _stats(ours),
-            lambda: _stats(plain),
+            lambda: _stats(ours / "names", names),
+            lambda: _stats(plain, names),
+            peer=("pyfuse3 passthrough", lambda: _stats(shown, names)),
         )
-    plain.unlink()
+    shutil.rmtree(plain)
 
 
-def _stats(path: Path, times: int = 50_000) -> float:
-    name = str(path)
-    with timed() as watch:
-        for _ in range(times):
-            os.stat(name)
+def _stats(directory: Path, names: list[str], times: int = 50_000) -> float:
+    """Look at one name after another, from within: however deep the directory lies."""
+    within = os.open(directory, os.O_PATH)
+    try:
+        with timed() as watch:
+            for name in itertools.islice(itertools.cycle(names), times):
+                os.stat(name, dir_fd=within)
+    finally:
+        os.close(within)
     return times / watch.seconds / 1000
 
 
@@ -163,6 +195,7 @@ def _cold_here(place: _Place, scratch: Path, size: int) -> Row:
     with ExitStack() as stack:
         bucket = stack.enter_context(place.mount())
         shown = stack.enter_context(passthrough(source, scratch / "shown"))
+        _read_ahead_alike(shown, bucket)
         numbers = iter(range(rounds))
 
         def theirs() -> float:
@@ -255,7 +288,7 @@ def _small_files(place: _Place, count: int) -> Row:
             20,
             ours,
             theirs,
-            rounds=2,
+            rounds=3,
         )
 
 

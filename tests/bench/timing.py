@@ -21,6 +21,9 @@ class Row:
     ours: list[float] = field(default_factory=list)
     theirs: list[float] = field(default_factory=list)
     note: str = ""
+    peer: str = ""
+    """Who else did the same in each round, for information: what it is called."""
+    peers: list[float] = field(default_factory=list)
 
     @property
     def higher_is_better(self) -> bool:
@@ -29,8 +32,13 @@ class Row:
     @property
     def ratio(self) -> float:
         """The median of the pairs' ratios."""
-        pairs = zip(self.ours, self.theirs, strict=True)
-        return statistics.median(mine / other for mine, other in pairs)
+        return _ratio(self.ours, self.theirs)
+
+    @property
+    def told(self) -> str:
+        """The note, and how the peer compares with the limit."""
+        peer = f"{self.peer}: {_ratio(self.peers, self.theirs):.3g}" if self.peers else ""
+        return "; ".join(part for part in (self.note, peer) if part)
 
     @property
     def spread(self) -> tuple[float, float]:
@@ -45,6 +53,10 @@ class Row:
         return {**asdict(self), "ratio": self.ratio, "reached": self.reached}
 
 
+def _ratio(ours: list[float], theirs: list[float]) -> float:
+    return statistics.median(mine / other for mine, other in zip(ours, theirs, strict=True))
+
+
 def compare(
     work: str,
     unit: str,
@@ -55,14 +67,20 @@ def compare(
     *,
     rounds: int = 5,
     note: str = "",
+    peer: tuple[str, Callable[[], float]] | None = None,
 ) -> Row:
-    """Measure both in turns, *rounds* times; each callable returns a figure in *unit*."""
-    row = Row(work, unit, limit, reach, note=note)
+    """Measure both in turns, *rounds* times; each callable returns a figure in *unit*.
+
+    :param peer: a name, and who does the same after both; the ratio is not about it.
+    """
+    row = Row(work, unit, limit, reach, note=note, peer=peer[0] if peer else "")
     for number in range(rounds):
         first, second = (ours, theirs) if number % 2 == 0 else (theirs, ours)
         figures = {first: first(), second: second()}
         row.ours.append(figures[ours])
         row.theirs.append(figures[theirs])
+        if peer:
+            row.peers.append(peer[1]())
     return row
 
 

@@ -173,7 +173,7 @@ def test_a_service_that_is_an_older_copy_of_itself_is_shown_as_it_is(tmp_path):
         talk.file(bucket, "moved", b"moved")
     shutil.copytree(data, copy)
     home = Home(tmp_path / "home")
-    home.path.mkdir()
+    home.path.mkdir(exist_ok=True)
     (home.path / "token").write_text(token)
     where = ("--endpoint", f"http://{listen}", "--token-file", str(home.path / "token"))
 

@@ -1,7 +1,8 @@
 """A directory shown through pyfuse3 and nothing else: what pyfuse3 itself costs.
 
-``python -m support.passthrough SOURCE MOUNTPOINT`` serves until it is unmounted. It reads
-only, answers at once on the trio thread, and keeps one descriptor an open file.
+``python -m support.passthrough SOURCE MOUNTPOINT KEEP`` serves until it is unmounted. It reads
+only, answers at once on the trio thread, and keeps one descriptor an open file. If KEEP is
+``keep``, what the kernel has of a file outlives its close.
 """
 
 import os
@@ -24,8 +25,9 @@ class Passthrough(pyfuse3.Operations):
     supports_dot_lookup = False
     enable_writeback_cache = False
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, keep_cache: bool) -> None:
         super().__init__()
+        self.keep_cache = keep_cache
         self.paths = {pyfuse3.ROOT_INODE: source}
 
     def attributes(self, path, number):
@@ -49,7 +51,8 @@ class Passthrough(pyfuse3.Operations):
         return self.attributes(self.paths[inode], inode)
 
     async def open(self, inode, flags, ctx):
-        return pyfuse3.FileInfo(fh=os.open(self.paths[inode], flags & ~os.O_TRUNC))
+        descriptor = os.open(self.paths[inode], flags & ~os.O_TRUNC)
+        return pyfuse3.FileInfo(fh=descriptor, keep_cache=self.keep_cache)
 
     async def read(self, fh, off, size):
         return os.pread(fh, size, off)
@@ -59,9 +62,9 @@ class Passthrough(pyfuse3.Operations):
 
 
 def main() -> None:
-    source, mountpoint = sys.argv[1:]
+    source, mountpoint, keep = sys.argv[1:]
     options = {*pyfuse3.default_options, "fsname=passthrough"}
-    pyfuse3.init(Passthrough(source), mountpoint, options)
+    pyfuse3.init(Passthrough(source, keep == "keep"), mountpoint, options)
     try:
         trio.run(pyfuse3.main)
     finally:
@@ -69,11 +72,12 @@ def main() -> None:
 
 
 @contextmanager
-def passthrough(source: Path, mountpoint: Path) -> Iterator[Path]:
+def passthrough(source: Path, mountpoint: Path, *, keep_cache: bool = False) -> Iterator[Path]:
     """Show *source* at *mountpoint*, from a process of its own."""
+    words = [str(source), str(mountpoint), "keep" if keep_cache else "drop"]
     mountpoint.mkdir()
     process = subprocess.Popen(
-        [sys.executable, "-m", "support.passthrough", str(source), str(mountpoint)],
+        [sys.executable, "-m", "support.passthrough", *words],
         cwd=Path(__file__).parents[1],
     )
     try:
