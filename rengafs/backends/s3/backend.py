@@ -59,7 +59,7 @@ class S3Store(Store):
     """See the module."""
 
     part_bytes = HASHED_BYTES
-    copied_bytes = 512 << 20
+    copied_bytes = 64 << 20
     max_parts = 10_000
     page_items = 1000
 
