@@ -45,7 +45,7 @@ from rengafs.fs.volume.ending import Ending
 from rengafs.fs.volume.volume import Volume
 from rengafs.fs.waiting import Waiting
 from rengafs.fs.writes.ahead import Senders
-from rengafs.fs.writes.drafts import DraftStore
+from rengafs.fs.writes.draftstore import DraftStore
 from rengafs.fs.writes.saving import Saver
 from rengafs.fs.writes.writeback.records import Owner
 from rengafs.fs.writes.writeback.replaying import replay

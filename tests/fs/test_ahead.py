@@ -17,7 +17,8 @@ from rengafs.fs.remote import Remote
 from rengafs.fs.writes import ahead, saving
 from rengafs.fs.writes.ahead import Senders
 from rengafs.fs.writes.draftlimits import DraftLimits
-from rengafs.fs.writes.drafts import Draft, DraftStore
+from rengafs.fs.writes.drafts import Draft
+from rengafs.fs.writes.draftstore import DraftStore
 from rengafs.protocol.errors import BaseChanged, Unreachable
 from rengafs.protocol.operations import Commit, MakeBucket, MakeFile, Outcome, SetAttributes
 

@@ -22,7 +22,8 @@ from support.disks import resize, small_disk
 
 from rengafs.fs.writes.draftfiles import ABOUT, About, leftovers
 from rengafs.fs.writes.draftlimits import DraftLimits
-from rengafs.fs.writes.drafts import CommitPlan, Draft, DraftStore
+from rengafs.fs.writes.drafts import CommitPlan, Draft
+from rengafs.fs.writes.draftstore import DraftStore
 from rengafs.protocol.errors import NoSpace, Unreachable
 
 MIB = 1 << 20
@@ -599,7 +600,7 @@ async def test_the_draft_of_a_process_that_was_killed_is_found(tmp_path):
     script = """
 import os, signal, sys, trio
 from pathlib import Path
-from rengafs.fs.writes.drafts import DraftStore
+from rengafs.fs.writes.draftstore import DraftStore
 
 async def main():
     store = DraftStore(Path(sys.argv[1]), trio.CapacityLimiter(4), mount="dead")

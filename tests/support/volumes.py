@@ -28,7 +28,7 @@ from rengafs.fs.reads.reading import Budget, Readers
 from rengafs.fs.remote import Remote
 from rengafs.fs.volume.contents import Contents
 from rengafs.fs.volume.volume import Volume
-from rengafs.fs.writes.drafts import DraftStore
+from rengafs.fs.writes.draftstore import DraftStore
 from rengafs.fs.writes.saving import Saver
 from rengafs.protocol.errors import RengafsError
 from rengafs.protocol.records import ROOT

@@ -21,7 +21,8 @@ from rengafs.fs.names.inodes import Inode
 from rengafs.fs.names.requests import Changes
 from rengafs.fs.reads.readahead import Readahead
 from rengafs.fs.reads.reading import Readers, VersionReader
-from rengafs.fs.writes.drafts import CommitPlan, Draft, DraftStore
+from rengafs.fs.writes.drafts import CommitPlan, Draft
+from rengafs.fs.writes.draftstore import DraftStore
 from rengafs.fs.writes.saving import Saver
 from rengafs.protocol.errors import InvalidFileOperation, RengafsError
 from rengafs.protocol.operations import Commit, refuse_too_long

@@ -4,7 +4,7 @@
 `saving`       how a save reaches the service: at once, or by `writeback`, which keeps
                it in a journal until then
 `conflicts`    saves that met another's; `unsent`: what a mount says it has yet to send
-`drafts`       a file as it is being written, over its base
+`drafts`       a file as it is being written, over its base; `draftstore`: all of a mount
 `flights`      what of it is on its way; `layers`: a draft over a draft
 `localbytes`   where its bytes lie: `writebuffer` in memory, `draftfiles` on disk, `unkept`
                how they get from there to here
