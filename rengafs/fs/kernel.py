@@ -100,6 +100,13 @@ class Kernel:
         """Have the kernel forget attributes and pages of the inode *number*."""
         await self.forget(ForgetInode(number, attributes_only=False))
 
+    async def forget_pages_now(self, number: int) -> None:
+        """Have the kernel forget attributes and pages of an inode before this returns.
+
+        It waits for reads of these pages that are being served: not to be called by those.
+        """
+        await self.forget_now([ForgetInode(number, attributes_only=False)])
+
     async def forget_attributes(self, number: int) -> None:
         """Have the kernel forget the attributes of an inode before this returns.
 

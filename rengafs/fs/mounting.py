@@ -172,7 +172,12 @@ async def _run(options: MountOptions, ready: Callable[[], None] | None) -> list[
         failures: list[str] = []
         async with _saver(remote, info, options) as saver:
             contents = Contents(
-                saver, readers, drafts, kernel.forget_pages, kernel.forget_attributes
+                saver,
+                readers,
+                drafts,
+                kernel.forget_pages,
+                kernel.forget_pages_now,
+                kernel.forget_attributes,
             )
             volume = Volume(remote, root, contents, _volume_options(options), background)
             saver.serve(volume)

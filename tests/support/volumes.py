@@ -67,7 +67,8 @@ async def serve_volume(endpoint: Endpoint, scratch: Path, use: Callable[[Volume]
             readers = Readers(remote, cache, Budget(16 << 20), background)
             kernel = NoKernel()
             saver = Saver(remote)
-            contents = Contents(saver, readers, drafts, kernel.forget_pages, kernel.forget_pages)
+            forget = kernel.forget_pages
+            contents = Contents(saver, readers, drafts, forget, forget, forget)
             options = VolumeOptions(Ownership(0, 0, 0))
             volume = Volume(remote, await remote.node(ROOT), contents, options, background)
             saver.serve(volume)

@@ -393,6 +393,7 @@ class Contents:
         readers: Readers,
         drafts: DraftStore,
         forget_pages: Callable[[int], Awaitable[None]],
+        forget_pages_now: Callable[[int], Awaitable[None]],
         forget_size: Callable[[int], Awaitable[None]],
     ) -> None:
         self.saver = saver
@@ -400,6 +401,8 @@ class Contents:
         self.drafts = drafts
         self.forget_pages = forget_pages
         """Have the kernel forget attributes and pages of an inode, by its number, soon."""
+        self.forget_pages_now = forget_pages_now
+        """The same before it returns: not where a request waits that holds a page of it."""
         self.forget_size = forget_size
         """Have it forget the attributes alone, at once; answers under way count no more."""
 

@@ -38,7 +38,8 @@ class OpenFiles:
         self._contents = contents
         self._by_number: dict[int, FileHandle] = {}
         self._appending: set[int] = set()
-        """Handles that append, past the page cache."""
+        """Handles that append. They go past the page cache: the kernel takes the end to be where
+        it last heard of one, and other mounts may have moved it."""
         self._next = itertools.count(1)
         self.told_of_old: Callable[[], None] | None = None
         """Called when a version is opened that is not, or may not be, the current one."""
@@ -72,15 +73,15 @@ class OpenFiles:
         self._by_number[handle] = opened
         if self.told_of_old is not None and isinstance(inode.what, Saved | Past):
             self.told_of_old()
-        appends = bool(flags & os.O_APPEND)
         reads_only = flags & os.O_ACCMODE == os.O_RDONLY
+        appends = bool(flags & os.O_APPEND) and not reads_only
         if reads_only and self.told_of_reader is not None:
             self.told_of_reader(inode)
         old = inode.told_old or inode.doubts > 0
-        direct = content.shares_inode or (old and (reads_only or appends))
+        direct = content.shares_inode or appends or (old and reads_only)
         if not direct:
             inode.paged = content
-        elif appends:
+        if appends:
             self._appending.add(handle)
         keep = not direct and not content.is_dirty and content.version == inode.cached_version
         inode.cached_version = None if direct or content.is_dirty else content.version
@@ -93,9 +94,14 @@ class OpenFiles:
     async def write(self, handle: int, offset: int, data: bytes) -> int:
         """Write all of *data*; it becomes a version when the handle is flushed."""
         opened = self._by_number[handle]
-        if handle in self._appending:
-            offset = opened.content.size  # the kernel may take the end of another version
-        await opened.write(offset, data)
+        if handle not in self._appending:
+            await opened.write(offset, data)
+            return len(data)
+        end = opened.content.size
+        await opened.write(end, data)
+        if offset != end:
+            # What others have mapped or cached around the true end, the kernel did not drop.
+            await self._contents.forget_pages_now(opened.inode.number)
         return len(data)
 
     async def flush(self, handle: int) -> None:
