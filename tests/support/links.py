@@ -30,7 +30,7 @@ class Link:
         self._writers: set[asyncio.StreamWriter] = set()
         self.address = ""
         self.moved = 0
-        """Bytes that went either way."""
+        """Bytes that arrived, either way: what waits on the line nobody has asked for yet."""
         self._thread = threading.Thread(target=self._run)
 
     def __enter__(self) -> "Link":
@@ -102,7 +102,6 @@ class Link:
         with suppress(OSError):
             # Who has gone takes up no more of the line.
             while (data := await reader.read(PIECE_BYTES)) and not writer.is_closing():
-                self.moved += len(data)
                 if self._rate != float("inf"):
                     async with self._line:  # whose turns are in the order of asking
                         await asyncio.sleep(len(data) / self._rate)
@@ -123,6 +122,7 @@ class Link:
                     return
                 writer.write(data)
                 await writer.drain()
+                self.moved += len(data)
         while (await line.get())[1]:
             pass  # nobody takes it any more; let the other side come to its end
 
