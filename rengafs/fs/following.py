@@ -173,8 +173,8 @@ class Follower:
         for hearer in self._hearers:
             hearer.missed()
 
-    async def _forget_all(self, *, directories: bool = False) -> None:
-        """Have everything asked for again; the names of directories only where it is said.
+    async def _forget_all(self, *, anew: bool = False) -> None:
+        """Have everything asked for again; if *anew*, names of directories and history, too.
 
         A directory whose name the kernel forgets is cut off from the tree for whoever works
         in it, until the name is looked up again: getcwd() fails. What happens to directories
@@ -184,9 +184,11 @@ class Follower:
             await self._kernel.forget(ForgetEntry(directory, name))
         for inode in self._volume.inodes:
             if not inode.is_live:
+                if anew and inode.parent:
+                    await self._kernel.forget(ForgetEntry(inode.parent, inode.name))
                 continue
             inode.names = None
-            if inode.parent and (directories or not inode.node.kind.is_directory):
+            if inode.parent and (anew or not inode.node.kind.is_directory):
                 await self._kernel.forget(ForgetEntry(inode.parent, inode.name))
             await self._kernel.forget(_outdated(inode))
 
@@ -196,9 +198,12 @@ class Follower:
         except RengafsError as error:
             log.warning("the service does not say where its history ends: %s", error)
             return
+        if self._absence is not None:
+            self._absence.end()  # what is known without the service is outdated as well
         self._volume.touched.note_all()
         self._volume.listings.clear()
-        await self._forget_all(directories=True)
+        await self._volume.begin_anew()
+        await self._forget_all(anew=True)
         for hearer in self._hearers:
             hearer.began_anew()
 

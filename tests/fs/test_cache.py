@@ -54,6 +54,24 @@ async def test_a_block_comes_back_as_it_was_put(tmp_path):
     assert await cache.get(2**64 - 1, 2**40) is None
 
 
+@pytest.mark.parametrize("memory_bytes", [0, 1 << 20])
+async def test_when_numbers_mean_other_versions_nothing_is_there(tmp_path, memory_bytes):
+    cache = cache_at(tmp_path, memory_bytes=memory_bytes)
+    another = BlockCache(cache.options, "another catalog")
+    await another.put(300, 0, b"another's")
+    await cache.pin("a" * 32, [300])
+    await cache.put(300, 0, b"lost")
+    await cache.put(301, 1, b"lost")
+
+    await cache.begin_anew()
+
+    assert await cache.get(300, 0) is None
+    assert await cache.get(301, 1) is None
+    assert await another.get(300, 0) == b"another's"
+    await cache.put(300, 0, b"made")
+    assert await cache.get(300, 0) == b"made"
+
+
 async def test_many_versions_are_kept_in_one_turn(tmp_path):
     cache = cache_at(tmp_path)
     versions = [(number, os.urandom(number)) for number in range(300, 340)]

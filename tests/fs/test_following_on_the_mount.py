@@ -184,12 +184,12 @@ def test_a_service_that_is_an_older_copy_of_itself_is_shown_as_it_is(tmp_path):
             return first.id, talk.save(talk.file(bucket, "new"), text[::-1]).id
 
     with (
-        ExitStack() as first,
+        ExitStack() as running,
         _no_process_left(home),
     ):
-        service = first.enter_context(running_service(data, listen=listen, token=token))
+        service = running.enter_context(running_service(data, listen=listen, token=token))
         lost = change(service, b"lost")
-        with home.mounted("m", *where) as path:
+        with home.mounted("m", *where) as path, ExitStack() as opened:
             (shown,) = path.iterdir()
             assert (shown / "saved").read_bytes() == b"lost"
             assert (shown / "new").read_bytes() == b"tsol"
@@ -197,9 +197,11 @@ def test_a_service_that_is_an_older_copy_of_itself_is_shown_as_it_is(tmp_path):
             (shown / "moved").rename(shown / "target")
             assert sorted(os.listdir(shown)) == ["new", "saved", "target"]
             assert not (shown / "moved").exists()
+            gone = opened.enter_context((shown / "new").open("rb", buffering=0))
+            stays = opened.enter_context((shown / "target").open("rb", buffering=0))
 
             service.stop()
-            first.close()
+            running.close()
             shutil.rmtree(data)
             shutil.copytree(copy, data)
             with running_service(data, listen=listen, token=token) as restored:
@@ -220,6 +222,15 @@ def test_a_service_that_is_an_older_copy_of_itself_is_shown_as_it_is(tmp_path):
                 assert (shown / "saved").read_bytes() == b"made"
                 eventually(lambda: (shown / "new").stat().st_size == 4)
                 assert (shown / "new").read_bytes() == b"edam"
+                assert _uncached(stays) == b"moved"
+                with pytest.raises(OSError, match=r"\[Errno 5\]"):
+                    _uncached(gone)
+
+
+def _uncached(file):
+    """Read a file, not from what the kernel has of it."""
+    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return os.pread(file.fileno(), 100, 0)
 
 
 @contextmanager

@@ -729,6 +729,31 @@ async def test_answers_that_wait_for_a_slow_disk_are_bounded(tmp_path):
         cache.may_store.set()
 
 
+async def test_numbers_that_mean_other_versions_now_are_read_anew(tmp_path):
+    async with setup_of(tmp_path, MIB) as setup:
+        readers = Readers(setup.source, setup.cache, setup.budget, setup.nursery)
+        old = setup.content[5:15]
+        held, lost = readers.open(1, MIB), readers.open(2, MIB)
+        for version in (1, 2, 3):
+            assert await readers.read(version, MIB, 5, 10) == old
+        new = bytes(byte ^ 1 for byte in setup.content)
+        setup.source.path.write_bytes(new)
+
+        await readers.begin_anew()
+        assert sorted(readers.held) == [1, 2]
+        readers.lose(2)
+        readers.lose(4)  # nobody has it open
+
+        assert await readers.read(3, MIB, 5, 10) == new[5:15]
+        assert await readers.read(2, MIB, 5, 10) == new[5:15]
+        with pytest.raises(Corrupt, match="is lost"):
+            await lost.read(5, 10)
+        assert await held.read(5, 10) == new[5:15]  # of the source: it is there still
+        for reader in (held, lost):
+            await readers.close(reader)
+        await readers.aclose()
+
+
 async def test_readers_shares_one_reader_a_version_and_forgets_the_idle(tmp_path):
     async with setup_of(tmp_path, MIB) as setup:
         readers = Readers(setup.source, setup.cache, setup.budget, setup.nursery, idle=2)

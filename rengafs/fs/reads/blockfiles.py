@@ -218,6 +218,11 @@ class BlockFiles:
         """Remove all blocks of a version."""
         shutil.rmtree(self._folder(version), ignore_errors=True)
 
+    def discard_all(self) -> None:
+        """Remove all blocks of this catalog, those that a pin needs too."""
+        for file in self._files(self._root):
+            _remove(Path(file.path))
+
     def clear(self) -> None:
         """Remove all blocks of all catalogs but those that a pin needs."""
         pinned = Pinned(self._directory)

@@ -81,6 +81,8 @@ class BlockCache:
         self._survey: Survey | None = None
         self._since_survey = 0
         self._full = False
+        self._age = 0
+        """How often all was forgotten."""
         self._complained = False
         self._hits = self._misses = self._damaged = self._evicted = 0
 
@@ -194,6 +196,14 @@ class BlockCache:
 
     # --- the whole --------------------------------------------------------------------
 
+    async def begin_anew(self) -> None:
+        """Forget all blocks, those of pins too: the numbers of their versions mean others now."""
+        self._age += 1
+        self._memory.clear()
+        if self.options.limit_bytes:
+            await trio.to_thread.run_sync(self._files.discard_all, limiter=self._limiter)
+            self._survey = None
+
     async def discard(self, version: int) -> None:
         """Forget all blocks of a version."""
         for key in [key for key in self._memory if isinstance(key, tuple) and key[0] == version]:
@@ -216,6 +226,7 @@ class BlockCache:
 
     async def _read(self, key: tuple[int, int]) -> bytes | None:
         reading = self._reading[key] = _Reading()
+        age = self._age
         try:
             reading.data = await trio.to_thread.run_sync(
                 self._files.read, *key, limiter=self._limiter
@@ -231,7 +242,7 @@ class BlockCache:
         finally:
             del self._reading[key]
             reading.over.set()
-        if reading.data is not None:
+        if reading.data is not None and age == self._age:
             self.remember(key, reading.data)
         return reading.data
 

@@ -19,6 +19,7 @@ from rengafs.fs.reads.cache import BLOCK_BYTES, BlockCache
 from rengafs.fs.reads.neighbours import SMALL_BYTES
 from rengafs.fs.reads.readahead import PIECE_BYTES, Access, Plan, Readahead
 from rengafs.fs.reads.streams import Source, Stream
+from rengafs.protocol.errors import Corrupt
 from rengafs.protocol.records import Node
 
 __all__ = ["Budget", "Readers", "Source", "VersionReader"]
@@ -70,6 +71,8 @@ class VersionReader:
         self._storing = trio.Semaphore(STORING)
         self._nobody = Readahead(size)
         self._closed = False
+        self.is_lost = False
+        """Whether the service does not have the version any more, and its number is another's."""
         self._whole: _Whole | None = None
         self._bulk = bulk
         self._blobs = blobs
@@ -86,6 +89,11 @@ class VersionReader:
         Raises what the source raises: `Unavailable` once patience is over, `Corrupt`,
         `NotFound`. Never returns other bytes than the version's.
         """
+        if self.is_lost:
+            raise Corrupt(
+                f"version {self.version} is lost: the service is an older copy of itself",
+                version=self.version,
+            )
         if self._closed:
             raise trio.ClosedResourceError("this reader is closed")
         stop = min(offset + size, self.size)
@@ -355,7 +363,7 @@ class Readers:
     def open(self, version: int, size: int) -> VersionReader:
         """Return the reader of a version; `close` it as often."""
         reader = self._readers.get(version)
-        if reader is None:
+        if reader is None or reader.is_lost:
             reader = self._readers[version] = VersionReader(
                 version,
                 size,
@@ -375,6 +383,8 @@ class Readers:
         """Give a reader back; *pattern* is that of the handle that had it."""
         if pattern is not None:
             reader.leave(pattern)
+        if reader.is_lost:
+            await reader.aclose()  # whoever opens its number has another
         version = reader.version
         self._holders[version] -= 1
         if self._holders[version]:
@@ -433,6 +443,23 @@ class Readers:
             return await reader.read(offset, size)
         finally:
             await self.close(reader)
+
+    @property
+    def held(self) -> list[int]:
+        """The versions that somebody is reading."""
+        return [version for version in self._readers if version in self._holders]
+
+    async def begin_anew(self) -> None:
+        """Keep nothing by its version's number: from now on that may mean another."""
+        while self._idle:
+            await self._drop_oldest()
+        await self._cache.begin_anew()
+
+    def lose(self, version: int) -> None:
+        """Have reads of a version fail; who opens that number next has another reader."""
+        reader = self._readers.get(version)
+        if reader is not None:
+            reader.is_lost = True
 
     async def aclose(self) -> None:
         """Close all readers."""

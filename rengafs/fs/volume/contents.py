@@ -298,6 +298,11 @@ class Content:
         """Return what reads as the content is now; None where no draft is over the version."""
         return self._draft or (self._layers[-1] if self._layers else None)
 
+    def hold(self) -> None:
+        """Have the reader of the version, also if nothing was read yet."""
+        if self.version is not None:
+            self._base()
+
     def _base(self) -> VersionReader:
         if self._reader is None:
             assert self.version is not None, "a file without a version has no bytes"

@@ -23,7 +23,7 @@ from rengafs.fs.reads.neighbours import Neighbours, is_small
 from rengafs.fs.remote import Remote
 from rengafs.fs.volume.contents import Contents
 from rengafs.fs.volume.openfiles import OpenFiles
-from rengafs.protocol.errors import NotAuthenticated, NotFound, ReadOnly, Unavailable
+from rengafs.protocol.errors import NotAuthenticated, NotFound, ReadOnly, RengafsError, Unavailable
 from rengafs.protocol.operations import Operation, Outcome
 from rengafs.protocol.records import ROOT, Node
 
@@ -88,6 +88,30 @@ class Tree:
         if not isinstance(what, Node):
             return HISTORY_SECONDS
         return LIVE_SECONDS if self.feed_is_live else LOST_SECONDS
+
+    async def begin_anew(self) -> None:
+        """Take in that the service is an older copy of itself.
+
+        It gives the numbers of the versions that are lost to others, so no bytes that are kept
+        by a number are believed: neither in the kernel nor here. Who has a lost version open
+        gets an error; other open files go on.
+        """
+        for inode in self.inodes:
+            inode.cached_version = None
+        await self._readers.begin_anew()
+        for opened in self.files:
+            opened.content.hold()
+        answers = True
+        for version in self._readers.held:
+            if answers:
+                try:
+                    await self._remote.version(version)
+                    continue
+                except Unavailable:
+                    answers = False  # nobody can say; an error is better than wrong bytes
+                except RengafsError:
+                    pass
+            self._readers.lose(version)
 
     def was_overtaken(self, mark: int, parent: int, name: bytes, inode: Inode | None) -> bool:
         """Whether the feed spoke of a name, or of what stands there, after *mark*.
