@@ -204,27 +204,29 @@ def test_a_service_that_is_an_older_copy_of_itself_is_shown_as_it_is(tmp_path):
             running.close()
             shutil.rmtree(data)
             shutil.copytree(copy, data)
-            with running_service(data, listen=listen, token=token) as restored:
-                eventually(lambda: "the feed does not know change" in home.logs())
-                before = {"saved": b"before", "deleted": b"deleted", "moved": b"moved"}
-                eventually(lambda: sorted(os.listdir(shown)) == sorted(before))
-                for name in ("new", "target"):
-                    eventually(lambda name=name: not (shown / name).exists())
-                for name, text in before.items():
-                    eventually((shown / name).exists)
-                    assert (shown / name).stat().st_size == len(text)
-                    assert (shown / name).read_bytes() == text
+            # It outlives the mount, which has something to tell it at its end.
+            again = running_service(data, listen=listen, token=token)
+            restored = running.enter_context(again)
+            eventually(lambda: "the feed does not know change" in home.logs())
+            before = {"saved": b"before", "deleted": b"deleted", "moved": b"moved"}
+            eventually(lambda: sorted(os.listdir(shown)) == sorted(before))
+            for name in ("new", "target"):
+                eventually(lambda name=name: not (shown / name).exists())
+            for name, text in before.items():
+                eventually((shown / name).exists)
+                assert (shown / name).stat().st_size == len(text)
+                assert (shown / name).read_bytes() == text
 
-                # The numbers of lost versions are given again, to others.
-                assert change(restored, b"made") == lost
-                eventually(lambda: (shown / "new").exists())
-                eventually(lambda: (shown / "saved").stat().st_size == 4)
-                assert (shown / "saved").read_bytes() == b"made"
-                eventually(lambda: (shown / "new").stat().st_size == 4)
-                assert (shown / "new").read_bytes() == b"edam"
-                assert _uncached(stays) == b"moved"
-                with pytest.raises(OSError, match=r"\[Errno 5\]"):
-                    _uncached(gone)
+            # The numbers of lost versions are given again, to others.
+            assert change(restored, b"made") == lost
+            eventually(lambda: (shown / "new").exists())
+            eventually(lambda: (shown / "saved").stat().st_size == 4)
+            assert (shown / "saved").read_bytes() == b"made"
+            eventually(lambda: (shown / "new").stat().st_size == 4)
+            assert (shown / "new").read_bytes() == b"edam"
+            assert _uncached(stays) == b"moved"
+            with pytest.raises(OSError, match=r"\[Errno 5\]"):
+                _uncached(gone)
 
 
 def _uncached(file):

@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 
 import trio
@@ -53,6 +53,13 @@ class OpenFiles:
         """Return the versions that are open."""
         found = (opened.content.version for opened in self)
         return frozenset(version for version in found if version is not None)
+
+    def lose(self, versions: Set[int]) -> None:
+        """Have whoever opens a file of these versions from now on share nothing with others."""
+        for opened in self:
+            content, inode = opened.content, opened.inode
+            if content.version in versions and not content.is_unsaved and inode.content is content:
+                inode.content = None
 
     def get(self, handle: int) -> FileHandle:
         """Return an open file."""

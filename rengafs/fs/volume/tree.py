@@ -102,6 +102,7 @@ class Tree:
         for opened in self.files:
             opened.content.hold()
         answers = True
+        lost = set()
         for version in self._readers.held:
             if answers:
                 try:
@@ -112,6 +113,8 @@ class Tree:
                 except RengafsError:
                     pass
             self._readers.lose(version)
+            lost.add(version)
+        self.files.lose(lost)
 
     def was_overtaken(self, mark: int, parent: int, name: bytes, inode: Inode | None) -> bool:
         """Whether the feed spoke of a name, or of what stands there, after *mark*.
