@@ -214,7 +214,7 @@ def test_a_service_that_is_an_older_copy_of_itself_is_shown_as_it_is(tmp_path):
                 eventually(lambda name=name: not (shown / name).exists())
             for name, text in before.items():
                 eventually((shown / name).exists)
-                assert (shown / name).stat().st_size == len(text)
+                eventually(lambda n=name, t=text: (shown / n).stat().st_size == len(t))
                 assert (shown / name).read_bytes() == text
 
             # The numbers of lost versions are given again, to others.
@@ -259,8 +259,7 @@ def test_unmounting_in_a_storm_of_invalidations_ends_cleanly(two, how):
                 saved[name] += 1
 
     with two.mounts() as (one, other), ThreadPoolExecutor(3) as pool:
-        for name in names:
-            (other / name).touch()
+        list(pool.map(lambda name: (other / name).touch(), names))
         home = two.homes["one"]
         eventually(lambda: len(os.listdir(one)) == len(names))
         changing = [pool.submit(change, other, names[at::3]) for at in range(3)]
