@@ -739,10 +739,10 @@ async def test_numbers_that_mean_other_versions_now_are_read_anew(tmp_path):
         new = bytes(byte ^ 1 for byte in setup.content)
         setup.source.path.write_bytes(new)
 
-        await readers.begin_anew()
         assert sorted(readers.held) == [1, 2]
         readers.lose(2)
         readers.lose(4)  # nobody has it open
+        await readers.begin_anew()
 
         assert await readers.read(3, MIB, 5, 10) == new[5:15]
         assert await readers.read(2, MIB, 5, 10) == new[5:15]

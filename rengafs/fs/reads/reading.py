@@ -89,11 +89,7 @@ class VersionReader:
         Raises what the source raises: `Unavailable` once patience is over, `Corrupt`,
         `NotFound`. Never returns other bytes than the version's.
         """
-        if self.is_lost:
-            raise Corrupt(
-                f"version {self.version} is lost: the service is an older copy of itself",
-                version=self.version,
-            )
+        self._check_not_lost()
         if self._closed:
             raise trio.ClosedResourceError("this reader is closed")
         stop = min(offset + size, self.size)
@@ -140,6 +136,13 @@ class VersionReader:
         self._closed = True
         if self._blob is not None:
             self._blob.close()
+        await self.end_streams()
+
+    async def end_streams(self) -> None:
+        """End all streams, and wait for them: then nothing that they brought is stored any more.
+
+        Reads that wait begin others, where they may.
+        """
         for stream in self._streams:
             stream.cancel()
         if self._whole is not None:
@@ -186,8 +189,16 @@ class VersionReader:
             data = await stream.read(start, min(stop, stream.stop), ahead_to)
             if data is not None:
                 return data
+            self._check_not_lost()
             if self._closed:
                 raise trio.ClosedResourceError("this reader was closed")
+
+    def _check_not_lost(self) -> None:
+        if self.is_lost:
+            raise Corrupt(
+                f"version {self.version} is lost: the service is an older copy of itself",
+                version=self.version,
+            )
 
     def _stream_at(self, offset: int) -> Stream | None:
         return next((stream for stream in self._streams if stream.serves(offset)), None)
@@ -453,6 +464,8 @@ class Readers:
         """Keep nothing by its version's number: from now on that may mean another."""
         while self._idle:
             await self._drop_oldest()
+        for reader in list(self._readers.values()):
+            await reader.end_streams()
         await self._cache.begin_anew()
 
     def lose(self, version: int) -> None:

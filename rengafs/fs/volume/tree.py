@@ -98,7 +98,6 @@ class Tree:
         """
         for inode in self.inodes:
             inode.cached_version = None
-        await self._readers.begin_anew()
         for opened in self.files:
             opened.content.hold()
         answers = True
@@ -115,6 +114,7 @@ class Tree:
             self._readers.lose(version)
             lost.add(version)
         self.files.lose(lost)
+        await self._readers.begin_anew()
 
     def was_overtaken(self, mark: int, parent: int, name: bytes, inode: Inode | None) -> bool:
         """Whether the feed spoke of a name, or of what stands there, after *mark*.
