@@ -16,6 +16,8 @@ from typing import TypeVar
 T = TypeVar("T")
 
 ANSWER_SECONDS = 2.0
+SERVICE = "user.renga.service"
+"""What a mount tells of its service, without asking it."""
 
 
 class Condition(StrEnum):
@@ -61,8 +63,9 @@ def set_attribute(path: str | Path, name: str, value: bytes) -> None:
 def condition(mountpoint: str | Path) -> Condition:
     """Return how the mount at *mountpoint* is."""
     try:
-        # Not stat: the kernel goes on answering that from its cache.
-        ask(lambda: os.statvfs(mountpoint))
+        # Not stat, which the kernel goes on answering from its cache; nor statvfs, which waits for
+        # the service.
+        attribute(mountpoint, SERVICE)
     except TimeoutError:
         return Condition.SILENT
     except PermissionError:

@@ -14,7 +14,7 @@ from rengafs.cli.address import service_of
 from rengafs.cli.asking import asking
 from rengafs.cli.exits import Exit, refuse
 from rengafs.cli.locating import Where, locate
-from rengafs.cli.mountasking import attribute, set_attribute
+from rengafs.cli.mountasking import SERVICE, attribute, set_attribute
 from rengafs.cli.paths import Paths
 from rengafs.cli.records import live_records, read_record, record_path
 from rengafs.client import calls
@@ -26,7 +26,6 @@ from rengafs.protocol.errors import BadRequest, RengafsError
 from rengafs.protocol.keeping import pin_holder
 from rengafs.protocol.names import VERSIONS
 
-SERVICE = "user.renga.service"
 PINS = "user.renga.pins"
 
 

@@ -66,3 +66,17 @@ def serve_options(data: Path | None, catalog: str) -> "ServeOptions":
         catalog=catalog or told.catalog,
         backends=Path(named).absolute() if named else None,
     )
+
+
+def begun_options(data: Path | None, catalog: str) -> "ServeOptions":
+    """Return the same, for a command that one may begin with, before any service has run.
+
+    One's own data are made if they are not there; those that ``--data`` names are not: what is
+    mistyped is not to look like a service. Raises `SetupError`.
+    """
+    from rengafs.service.run import make_service_data
+
+    options = serve_options(data, catalog)
+    if data is None:
+        make_service_data(options)
+    return options

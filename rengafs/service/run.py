@@ -174,6 +174,11 @@ def open_service_catalog(options: ServeOptions) -> Catalog:
     return _open(options, find_place(options.data.absolute()), make=False)
 
 
+def make_service_data(options: ServeOptions) -> None:
+    """Make the data of a service that has not been started yet, if need be. Raises `SetupError`."""
+    _make_service_catalog(options).close()
+
+
 def _make_service_catalog(options: ServeOptions) -> Catalog:
     """Open the catalog that *options* mean, made if need be. Raises `SetupError`."""
     data = make_place(options.data.absolute())

@@ -115,6 +115,8 @@ def test_what_a_killed_put_left_is_found_by_a_sweep(
         saving = threading.Thread(target=_save, args=(service, node))
         saving.start()
         _wait(lambda: plan.hit > 0)
+        # The first part may still be on its way, too.
+        _wait(lambda: set(stores.parts(backend)) > set(parts))
         service.kill()
         saving.join(BOUND_SECONDS)
     assert set(stores.parts(backend)) > set(parts), "nothing was left: not in the middle"

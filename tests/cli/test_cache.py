@@ -48,7 +48,7 @@ def test_warm_brings_files_into_the_cache_which_tells_of_them_and_finds_a_flippe
 
     assert status["mounts"] == [{"mountpoint": str(home.mountpoint), "limit_bytes": 10 << 30}]
     text = home.run("cache", "status").stdout
-    assert f"{home.mountpoint} keeps it within 10,240 MiB\n" in text
+    assert f"{home.mountpoint} keeps it within 10.0 GiB\n" in text
 
     cache = home.root / "cache" / "rengafs"
     block = next(path for path in sorted(cache.rglob("*")) if path.is_file())

@@ -47,6 +47,7 @@ ARGUMENTS = {
     "token revoke": ["ann"],
     "umount": ["absent"],
     "undelete": ["b/f"],
+    "units": [],
     "unpin": ["absent"],
     "usage": [],
     "warm": ["absent"],

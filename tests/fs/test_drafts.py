@@ -680,7 +680,7 @@ async def test_what_is_clean_and_small_is_not_put_on_disk_by_waiting(tmp_path, a
         nursery.cancel_scope.cancel()
 
 
-async def test_what_the_disk_refuses_is_put_there_when_it_has_room(disk, autojump_clock):
+async def test_what_the_disk_refuses_is_put_there_when_it_has_room(disk, caplog, autojump_clock):
     store = store_in(disk)
     filler = disk / "filler"
     async with trio.open_nursery() as nursery:
@@ -688,7 +688,8 @@ async def test_what_the_disk_refuses_is_put_there_when_it_has_room(disk, autojum
         filler.write_bytes(bytes(3 * MIB + 900_000))
         draft = await store.make(file=FILE, base=None, base_length=0, reader=None)
         await draft.write(0, b"y" * 500_000)
-        await trio.sleep(10)
+        while "is in memory only" not in caplog.text:
+            await trio.sleep(1)
         assert len(store.unkept) == 1
         filler.unlink()
         await described(store, [(0, 500_000)])

@@ -38,7 +38,6 @@ from rengafs.fs.remote import Remote
 from rengafs.fs.writes.writeback.journal import Journal
 from rengafs.fs.writes.writeback.outbox import Outbox
 from rengafs.fs.writes.drafts import Draft
-from rengafs.fs.writes.writeback import replaying
 step, left = os.environ["DIES_AT"], [int(os.environ["DIES_AFTER"])]
 
 def die():
@@ -71,7 +70,6 @@ around(Outbox, "answered", "before taking in", "taken in")
 around(Draft, "snapshot", "before the snapshot", "snapshot taken")
 around(Draft, "committed", "before going on", "gone on")
 around(Remote, "apply_ahead", "before sending ahead", "sent ahead")
-around(replaying, "_send_draft", "before saving a draft", "draft saved")
 plain_write = os.fdatasync
 def fdatasync(file):
     if step == "before syncing": die()
@@ -166,9 +164,10 @@ def test_a_mount_that_dies_at_a_step_of_a_save_loses_nothing_acknowledged(
                 )
                 writing = Writing(work / name, tmp_path / name, seed)
                 try:
-                    one.wait(SECONDS)
+                    ended = one.wait(SECONDS)
                 finally:
                     writing.end()
+                assert ended == -signal.SIGKILL, "it did not come to the step"
             with home.mounted("after") as after:
                 check_all_is_there(after / name, *writing.acknowledged())
     assert not list((home.path / ".local" / "state").rglob("journal-*"))

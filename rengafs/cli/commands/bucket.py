@@ -13,7 +13,7 @@ from rengafs.cli.asking import asking_of_bucket, json_option, service_options
 from rengafs.cli.completing import complete_bucket, complete_path
 from rengafs.cli.exits import Exit, epilog, refuse
 from rengafs.cli.options import debug_option, size
-from rengafs.cli.servicedata import data_options, serve_options
+from rengafs.cli.servicedata import begun_options, data_options, serve_options
 from rengafs.cli.transfers import counting, transfer
 from rengafs.client import calls
 from rengafs.protocol.operations import SetRetention
@@ -212,7 +212,7 @@ def adopt(
 
     with counting(f"adopting {container}", "objects") as tell:
         taken = adopt_container(
-            serve_options(data, catalog),
+            begun_options(data, catalog),
             backend,
             container,
             name=name or container,

@@ -10,7 +10,7 @@ from rengafs.cli import output
 from rengafs.cli.asking import json_option
 from rengafs.cli.exits import Exit, epilog
 from rengafs.cli.options import debug_option
-from rengafs.cli.servicedata import data_options, serve_options
+from rengafs.cli.servicedata import begun_options, data_options, serve_options
 
 DAY_MS = 86_400_000
 EPILOG = epilog(Exit.REFUSED)
@@ -55,7 +55,7 @@ def create(
     from rengafs.service.tokens import create_token
 
     expires = None if days is None else time.time_ns() // 1_000_000 + int(days * DAY_MS)
-    options = serve_options(data, catalog)
+    options = begun_options(data, catalog)
     token = create_token(
         options, name, read_only=read_only, expires_ms=expires, everywhere=everywhere
     )

@@ -192,13 +192,14 @@ class Content:
     async def _failed(self, inode: Inode, error: RengafsError, size: int) -> None:
         error.details["kept"] = kept = await self.put_aside(inode, error)
         saver = self._store.saver
-        saver.refusals.note(self.node, saver.path_of(inode), error, kept, size)
+        name = saver.path_of(inode, self._draft.name if self._draft is not None else "")
+        saver.refusals.note(self.node, name, error, kept, size)
 
     async def put_aside(self, inode: Inode, why: RengafsError) -> str:
         """Have the bytes that are not saved on the local disk; return where, empty for nowhere."""
         if self._draft is None:
             return ""
-        self._draft.name = self._store.saver.path_of(inode)
+        self._draft.name = self._store.saver.path_of(inode, self._draft.name)
         kept = await self._draft.keep(f"{why.code}: {why}", under_way=self.is_being_saved)
         return str(kept or "")
 

@@ -31,6 +31,8 @@ LIVE_SECONDS = 3600.0
 """How long the kernel may believe what we said while the feed lives: it is told of changes."""
 LOST_SECONDS = 1.0
 """How long it may while the feed is lost."""
+TOP_SECONDS = 0.5
+"""How long the top waits to be told anew: what it says of the mount needs no service."""
 HISTORY_SECONDS = 1.0
 """How long a name under ``.versions/`` is believed: the feed does not speak of those."""
 
@@ -188,21 +190,18 @@ class Tree:
 
     async def _refresh(self, inode: Inode) -> None:
         """Ask the service for the node again where what we know may be old."""
-        if not inode.is_live or (inode.node.links == 0 and inode.number != ROOT):
-            return
-        age = trio.current_time() - inode.checked
-        if not inode.stale and (self.feed_is_live or age < LOST_SECONDS):
+        if not self._is_to_be_asked(inode):
             return
         asked = inode.node.id
-        if self.saver.waits(asked):
-            return  # what is here is newer than what the service would say
-        if self.absence.is_on:
-            return  # nobody says anything; when the service is back, all is asked for again
         mark = self.touched.mark()
+        node = None
         try:
-            node = await self._remote.node(asked)
+            with trio.move_on_after(TOP_SECONDS if asked == ROOT else float("inf")) as wait:
+                node = await self._remote.node(asked)
+            if wait.cancelled_caught:
+                return
         except NotFound:
-            node = None
+            pass
         except (Unavailable, NotAuthenticated):
             if inode.number == ROOT:
                 return  # there it is told what has failed, just now
@@ -214,6 +213,17 @@ class Tree:
             inode.told_old = inode.told_old or node.version != inode.node.version
             inode.learn(node)
             inode.stale = self.touched.since(mark, asked)
+
+    def _is_to_be_asked(self, inode: Inode) -> bool:
+        if not inode.is_live or (inode.node.links == 0 and inode.number != ROOT):
+            return False
+        age = trio.current_time() - inode.checked
+        if not inode.stale and (self.feed_is_live or age < LOST_SECONDS):
+            return False
+        if self.saver.waits(inode.node.id):
+            return False  # what is here is newer than what the service would say
+        # While it is away, nobody says anything; when it is back, all is asked for again.
+        return not self.absence.is_on
 
     def _writable(self, number: int) -> Inode:
         inode = self.inodes.get(number)

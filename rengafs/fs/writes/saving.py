@@ -74,14 +74,17 @@ class Saver:
         assert self._mount is not None, "`serve` comes first"
         return self._mount.inodes
 
-    def path_of(self, inode: Inode) -> str:
-        """Return where a file was last seen, below the mount."""
+    def path_of(self, inode: Inode, known: str = "") -> str:
+        """Return where a file was last seen, below the mount.
+
+        :param known: what was returned before: the kernel may have forgotten a directory since.
+        """
         parts: list[str] = []
         step: Inode | None = inode
         while step is not None and step.number != ROOT:
             parts.append(names.to_wire(step.name))
             step = self._inodes.find(step.parent)
-        return "/".join(reversed(parts))
+        return known if step is None and known else "/".join(reversed(parts))
 
     async def save(
         self,
