@@ -307,8 +307,12 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def every_error(root: type[RengafsError] = RengafsError) -> list[type[RengafsError]]:
-    """Return *root* and all classes below it, parents first."""
-    return [root] + [leaf for child in root.__subclasses__() for leaf in every_error(child)]
+    """Return *root* and all classes below it that the wire knows, parents first.
+
+    A class that a layer has made for itself goes over the wire as the one that it is derived from.
+    """
+    below = (child for child in root.__subclasses__() if child.__module__ == __name__)
+    return [root] + [leaf for child in below for leaf in every_error(child)]
 
 
 def to_problem(error: RengafsError, request_id: str = "") -> Problem:

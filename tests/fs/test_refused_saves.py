@@ -50,6 +50,8 @@ def test_a_refusal_is_the_errno_and_status_tells_file_reason_and_place(home, opt
         for name, descriptor in opened.items():
             if name == "token":
                 home.run("token", "revoke", "ben", "--data", str(served.data))
+                # The service remembers for some seconds whom a token is of.
+                eventually(lambda: home.run("ls", *served.of("ben"), check=False).returncode == 4)
             # No process is started from here on: it would close the file, too.
             os.write(descriptor, name.encode() * 50_000)
             synced[name] = errno_of(os.fsync, descriptor)

@@ -6,16 +6,19 @@ import subprocess
 import pytest
 from support.scale import scaled
 from support.services import running_service
-from support.trouble import Trouble
+from support.trouble import TROUBLES, Trouble
 from support.writing import Away, Writing, check_all_is_there, eventually, sync
 
 
 @pytest.mark.timeout(900)
-def test_cut_stalled_refused_and_unanswered_requests_lose_and_double_nothing(home, tmp_path):
+def test_cut_stalled_busy_and_unanswered_requests_lose_and_double_nothing(home, tmp_path):
     with running_service(listen="127.0.0.1:0") as service:
         token = home.path / "token"
         token.write_text(service.token)
-        with Trouble(service.address, "/fs/apply") as line:
+        # A 500 is an error of renames, and the writer ends with it; saves get over it (see
+        # test_network_faults).
+        troubles = [trouble for trouble in TROUBLES if trouble != "500"]
+        with Trouble(service.address, "/fs/apply", troubles) as line:
             options = ["--endpoint", line.address, "--token-file", str(token), "--patience", "20"]
             with home.mounted("buckets", "--write-back", *options) as path:
                 (path / "data").mkdir()

@@ -36,7 +36,7 @@ class PostgreSQL:
         _run(self.directory, [*self._control, "-t", "60", "-l", log, "-o", options, "start"])
 
     def stop(self) -> None:
-        _run(self.directory, [*self._control, "-m", "immediate", "stop"])
+        _run(self.directory, [*self._control, "-m", "fast", "stop"])
 
     @contextmanager
     def catalog(self) -> Iterator[str]:
