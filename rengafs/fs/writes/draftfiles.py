@@ -158,8 +158,8 @@ class DraftFiles:
                     os.fsync(out.fileno())
             temporary.rename(path)
             if durable:
-                _sync_directory(self.directory)
-                _sync_directory(self.directory.parent)
+                sync_path(self.directory)
+                sync_path(self.directory.parent)
 
     def close(self) -> None:
         """Close, and let others find what is there."""
@@ -189,7 +189,7 @@ def make_directory(path: Path) -> None:
     if not path.is_dir():
         make_directory(path.parent)
         path.mkdir(mode=0o700, exist_ok=True)
-        _sync_directory(path.parent)
+        sync_path(path.parent)
 
 
 def rewrite(directory: Path, about: About) -> None:
@@ -201,7 +201,7 @@ def rewrite(directory: Path, about: About) -> None:
             out.flush()
             os.fsync(out.fileno())
         temporary.rename(directory / ABOUT)
-        _sync_directory(directory)
+        sync_path(directory)
 
 
 def read_about(directory: Path) -> About | None:
@@ -295,8 +295,9 @@ def _read(descriptor: int, start: int, stop: int) -> bytes:
     return data if len(data) == stop - start else data.ljust(stop - start, b"\0")
 
 
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def sync_path(path: Path) -> None:
+    """Have a file, or the names in a directory, on disk. Raises `OSError`."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:

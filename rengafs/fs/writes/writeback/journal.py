@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 import trio
 
-from rengafs.fs.writes.draftfiles import make_directory, told
+from rengafs.fs.writes.draftfiles import make_directory, sync_path, told
 from rengafs.fs.writes.writeback import logfile
 from rengafs.fs.writes.writeback.records import Done, Owner, Range, Record
 from rengafs.protocol.errors import Corrupt
@@ -78,10 +78,10 @@ class Journal:
                 log = _new_log(hidden / LOG)
                 try:
                     (hidden / OWNER).write_bytes(msgspec.json.encode(owner))
-                    logfile.sync_path(hidden / OWNER)
-                    logfile.sync_path(hidden)
+                    sync_path(hidden / OWNER)
+                    sync_path(hidden)
                     directory = hidden.rename(parent / f"{PREFIX}{name}")
-                    logfile.sync_path(parent)
+                    sync_path(parent)
                 except BaseException:
                     os.close(log)
                     raise
@@ -278,7 +278,7 @@ class Journal:
                 os.close(new)
                 raise
         try:
-            logfile.sync_path(self.directory)
+            sync_path(self.directory)
         except OSError as error:
             log.error("the journal %s may be an older one after a crash: %s", self.name, error)
         return new, len(kept)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from rengafs.fs.writes.draftfiles import sync_path
 from rengafs.fs.writes.writeback.records import Done, Queued, Range, Record
 from rengafs.protocol.errors import Corrupt
 
@@ -121,15 +122,6 @@ def write_all(file: int, data: bytes | memoryview, at: int) -> None:
     while view:
         written = os.pwrite(file, view, at)
         view, at = view[written:], at + written
-
-
-def sync_path(path: Path) -> None:
-    """Have a file or a directory on disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _stop(log: int, at: int, size: int) -> int | None:
