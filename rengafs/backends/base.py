@@ -4,7 +4,7 @@ A blob is immutable: stored once under a key that the backend makes up, read oft
 by the sweeper. What a blob belongs to, and which blobs are still needed, the backend does
 not know. ``tests/support/backend_contract.py`` tests every sentence below.
 
-**Atomic.** A blob is there whole or not at all. `put`, `compose` and `copy` return when the
+**Atomic.** A blob is there whole or not at all. `put`, `take`, `compose` and `copy` return when the
 bytes are durable: they survive a power cut, or the store has promised so. If they raise, are
 cancelled, or the process dies, nothing is there under any key that a caller knows; what the
 list shows nevertheless is the sweeper's, and what it does not show `sweep_temporaries`
@@ -119,6 +119,21 @@ class Space:
     free: int | None = None
 
 
+class Growing(ABC):
+    """A file on this machine that is written from its beginning on, and never over."""
+
+    descriptor: int
+    """Of the open file, for reading."""
+
+    @abstractmethod
+    def lengths(self) -> AsyncIterator[int]:
+        """Yield how much of it is there, until it is whole."""
+
+    @abstractmethod
+    def stream(self) -> AsyncIterator[bytes]:
+        """Yield its bytes as they come."""
+
+
 class Backend(ABC):
     """A place for blobs."""
 
@@ -140,6 +155,14 @@ class Backend(ABC):
 
         Raises `BodyMismatch` if *payload* is not as long as the extents, or has another hash.
         """
+
+    async def take(self, file: Growing) -> Stored:
+        """Store what is written to a file.
+
+        It may become the blob itself: once its last length was told, nobody may write to it, and
+        it may be made read-only.
+        """
+        return await self.put(file.stream())
 
     async def put_as(self, key: str, data: bytes) -> None:
         """Store a small blob under a key of the caller's; distant backends only.

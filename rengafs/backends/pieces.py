@@ -49,29 +49,55 @@ def seen_mark(*facts: str) -> str:
     return SEEN + hashlib.sha256("\0".join(facts).encode()).hexdigest()
 
 
+class PieceHashes:
+    """The sha256 of each piece, as the bytes of a blob come. Blocks."""
+
+    def __init__(self) -> None:
+        self._piece, self._room = hashlib.sha256(), HASHED_BYTES
+        self._digests: list[bytes] = []
+
+    def update(self, data: memoryview) -> None:
+        """Take the next bytes."""
+        while data:
+            part, data = data[: self._room], data[self._room :]
+            self._piece.update(part)
+            self._room -= len(part)
+            if not self._room:
+                self.pass_over(self._piece.digest())
+                self._piece, self._room = hashlib.sha256(), HASHED_BYTES
+
+    def pass_over(self, digest: bytes) -> None:
+        """Take the next piece as hashed by somebody else."""
+        self._digests.append(digest)
+
+    def digests(self) -> bytes:
+        """Return them; none for what is not longer than one piece."""
+        last = [] if self._room == HASHED_BYTES else [self._piece.digest()]
+        found = [*self._digests, *last]
+        return b"".join(found) if len(found) > 1 else b""
+
+
 class Hashes:
     """The sha256 of a whole and of its pieces, as its bytes come. Blocks."""
 
     def __init__(self) -> None:
         self._whole = hashlib.sha256()
-        self._piece = self._whole
-        """Of the first piece they are the same: what is small is hashed once."""
         self._room = HASHED_BYTES
-        self._digests: list[bytes] = []
+        """In the first piece: it is hashed as the whole, so what is small is hashed once."""
+        self._pieces = PieceHashes()
 
     def update(self, data: bytes) -> None:
         """Take the next bytes."""
         view = memoryview(data)
-        while view:
-            part = view[: self._room]
+        if self._room:
+            part, view = view[: self._room], view[self._room :]
             self._whole.update(part)
-            if self._piece is not self._whole:
-                self._piece.update(part)
             self._room -= len(part)
             if not self._room:
-                self._digests.append(self._piece.digest())
-                self._piece, self._room = hashlib.sha256(), HASHED_BYTES
-            view = view[len(part) :]
+                self._pieces.pass_over(self._whole.digest())
+        if view:
+            self._whole.update(view)
+            self._pieces.update(view)
 
     def hexdigest(self) -> str:
         """Return the sha256 of the whole."""
@@ -79,10 +105,7 @@ class Hashes:
 
     def pieces(self) -> bytes:
         """Return those of the pieces; none for what is not longer than one piece."""
-        if self._piece is self._whole or (len(self._digests) == 1 and self._room == HASHED_BYTES):
-            return b""
-        last = [] if self._room == HASHED_BYTES else [self._piece.digest()]
-        return b"".join([*self._digests, *last])
+        return self._pieces.digests()
 
 
 def hash_pieces(data: Iterable[bytes]) -> tuple[bytes, bytes]:

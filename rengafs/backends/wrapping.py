@@ -19,7 +19,16 @@ from pathlib import Path
 
 import anyio
 
-from rengafs.backends.base import Backend, Composition, Listed, Needed, Space, Stored, nobody
+from rengafs.backends.base import (
+    Backend,
+    Composition,
+    Growing,
+    Listed,
+    Needed,
+    Space,
+    Stored,
+    nobody,
+)
 from rengafs.backends.foreign import Found
 from rengafs.backends.patience import Patience, resumed
 from rengafs.protocol.errors import Corrupt, RengafsError, Unavailable
@@ -55,6 +64,12 @@ class Wrapper(Backend):
     async def put(self, stream: AsyncIterable[bytes], length: int | None = None) -> Stored:
         """Store a stream."""
         return await self._backend.put(stream, length)
+
+    async def take(self, file: Growing) -> Stored:
+        """Store what is written to a file."""
+        if self.distant:
+            return await self.put(file.stream())  # as every stream that is stored there
+        return await self._backend.take(file)
 
     async def put_as(self, key: str, data: bytes) -> None:
         """Store a small blob under a key."""
@@ -270,6 +285,11 @@ class Logged(Wrapper):
         """Store a stream."""
         with self._told("put"):
             return await super().put(stream, length)
+
+    async def take(self, file: Growing) -> Stored:
+        """Store what is written to a file."""
+        with self._told("take"):
+            return await super().take(file)
 
     async def compose(self, plan: Composition, payload: AsyncIterable[bytes]) -> Stored:
         """Store what *plan* says."""

@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     shells.set_up()
     try:
         code = rengafs.main(arguments, prog_name="rengafs", standalone_mode=False, obj=session)
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the boundary
+    except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:  # noqa: BLE001 - the boundary
         message, code = explain(error)
         session.notifier.failed(message, code)
         output.aside(message)
@@ -102,6 +102,8 @@ def explain(error: BaseException) -> tuple[str, int]:
             return _sentence(error.format_message()), Exit.USAGE
         case KeyboardInterrupt() | click.Abort():
             return "interrupted", Exit.INTERRUPTED
+        case SystemExit(code=int(code)):  # a signal, while a task ran
+            return "ended by a signal", code
         case OSError():
             about = f": {error.filename}" if error.filename else ""
             text = f"{error.strerror or error}{about}"
@@ -130,7 +132,14 @@ def _innermost(error: BaseException) -> BaseException:
 
 def _is_defect(error: BaseException) -> bool:
     error = _innermost(error)
-    known = (RengafsError, click.ClickException, click.Abort, OSError, KeyboardInterrupt)
+    known = (
+        RengafsError,
+        click.ClickException,
+        click.Abort,
+        OSError,
+        KeyboardInterrupt,
+        SystemExit,
+    )
     return not isinstance(error, known)
 
 

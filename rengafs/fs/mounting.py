@@ -26,7 +26,6 @@ from rengafs.fs.following import Follower
 from rengafs.fs.holding import Holding
 from rengafs.fs.kernel import Kernel, widen_readahead
 from rengafs.fs.locked import LockedRemote
-from rengafs.fs.memory import keep_memory
 from rengafs.fs.metrics import FeedState, Metrics, served
 from rengafs.fs.names.attributes import Ownership
 from rengafs.fs.names.requests import VolumeOptions
@@ -51,6 +50,7 @@ from rengafs.fs.writes.writeback.records import Owner
 from rengafs.fs.writes.writeback.replaying import replay
 from rengafs.fs.writes.writeback.running import WriteBackOptions, drain, write_back
 from rengafs.fs.writes.writeback.writing import WriteBack
+from rengafs.memory import keep_memory
 from rengafs.protocol.endpoints import CLIENT_HEADER, HOST_HEADER
 from rengafs.protocol.errors import SetupError
 from rengafs.protocol.locks import LockFile
@@ -60,6 +60,7 @@ log = logging.getLogger(__name__)
 
 GARBAGE = 20_000
 """Objects that are made before Python looks for cycles."""
+ENDING_SIGNALS = signal.SIGTERM, signal.SIGINT, signal.SIGHUP
 DISK_THREADS = 8
 """At most so many threads wait for the local disk."""
 REPLAY_SECONDS = 5.0
@@ -141,6 +142,7 @@ async def _run(options: MountOptions, ready: Callable[[], None] | None) -> list[
         absence = Absence(options.patience_seconds)
         remote, info = await _remote(driver, options, absence)
         disk = trio.CapacityLimiter(DISK_THREADS)
+        is_here = options.endpoint.startswith("unix:")
         cache = BlockCache(
             CacheOptions(options.cache_directory, limit_bytes=options.cache_limit_bytes),
             info.catalog,
@@ -152,10 +154,9 @@ async def _run(options: MountOptions, ready: Callable[[], None] | None) -> list[
             catalog=info.catalog,
             user=info.user,
             # Behind a journal, close has nothing to wait for.
-            senders=None if options.write_back else Senders(remote, background),
+            senders=None if options.write_back else Senders(remote, background, here=is_here),
         )
         background.start_soon(drafts.unkept.keep)
-        is_here = options.endpoint.startswith("unix:")
         blobs = BlobFiles(remote if is_here else None, disk)
         readers = Readers(
             remote,
@@ -216,6 +217,8 @@ async def _run(options: MountOptions, ready: Callable[[], None] | None) -> list[
             with (
                 closing(recorder),
                 served(metrics, options.metrics) if metrics and options.metrics else nullcontext(),
+                # From before anybody can see the mount: who sees it may end it.
+                trio.open_signal_receiver(*ENDING_SIGNALS) as signals,
                 _attached(volume, recorder, waiting, metrics, options),
             ):
                 async with trio.open_nursery() as nursery:
@@ -230,7 +233,7 @@ async def _run(options: MountOptions, ready: Callable[[], None] | None) -> list[
                     if keeper is not None:
                         volume.poke_pins = keeper.poke
                         nursery.start_soon(keeper.run)
-                    nursery.start_soon(_terminate_on_signal, volume, kernel, ending)
+                    nursery.start_soon(_terminate_on_signal, signals, volume, kernel, ending)
                     if ready is not None:
                         nursery.start_soon(_announce, options.mountpoint, ready)
                     await pyfuse3.main()
@@ -402,14 +405,15 @@ def _feed_state(follower: Follower, volume: Volume) -> FeedState:
     return FeedState(volume.feed_is_live, follower.last, follower.heard, follower.lag)
 
 
-async def _terminate_on_signal(volume: Volume, kernel: Kernel, ending: Ending) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-        async for number in signals:
-            log.info("%s: finishing what is open", signal.Signals(number).name)
-            await volume.files.drain(ending)  # once more when nobody can write: that one counts
-            await kernel.disarm()
-            pyfuse3.terminate()
-            return
+async def _terminate_on_signal(
+    signals: AsyncIterator[int], volume: Volume, kernel: Kernel, ending: Ending
+) -> None:
+    async for number in signals:
+        log.info("%s: finishing what is open", signal.Signals(number).name)
+        await volume.files.drain(ending)  # once more when nobody can write: that one counts
+        await kernel.disarm()
+        pyfuse3.terminate()
+        return
 
 
 async def _announce(mountpoint: Path, ready: Callable[[], None]) -> None:

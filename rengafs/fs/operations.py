@@ -45,6 +45,8 @@ log = logging.getLogger(__name__)
 
 PREFERRED_IO = 128 << 10
 """``st_blksize``: what the kernel reads ahead at a time."""
+PREFERRED_WRITE = 1 << 20
+"""The same of an empty file, which nobody reads: what the kernel writes at a time."""
 STATFS_BLOCK = 4096
 DOTS = 2
 """Rows of a listing that are not of what stands below: ``.`` and ``..``."""
@@ -354,7 +356,7 @@ class Operations(pyfuse3.Operations):
         answer.st_gid = stat.gid
         answer.st_rdev = stat.device
         answer.st_size = stat.size
-        answer.st_blksize = PREFERRED_IO
+        answer.st_blksize = PREFERRED_IO if stat.size else PREFERRED_WRITE
         answer.st_blocks = -(-stat.size // BLOCK)
         answer.st_atime_ns = stat.atime_ns
         answer.st_mtime_ns = stat.mtime_ns

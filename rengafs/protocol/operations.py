@@ -292,6 +292,14 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     problem: Problem | None = None
 
 
+class FileHere(msgspec.Struct, frozen=True, kw_only=True):
+    """A file on the service's own machine."""
+
+    path: str
+    device: int
+    inode: int
+
+
 class Apply(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """The first frame of an ``apply`` request."""
 
@@ -299,12 +307,17 @@ class Apply(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     client: str = ""
     """Comes back in `Change.client`."""
     ahead: int | None = None
-    """A file of which the whole new content comes first, before its length is known: frames
-    with a *payload* and nothing else, and one with none at the end. A `Commit` behind them
-    takes it."""
+    """A file of which the whole new content comes first, before its length is known: `Piece`
+    frames, an empty one at the end. A `Commit` behind them takes it."""
+    source: FileHere | None = None
+    """Where that content lies, if it need not travel: with *ahead*, over a Unix socket, from who
+    is the same user as the service. The file may become the blob itself: once the request's end
+    is sent, nobody may write to it."""
 
 
 class Piece(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """A frame of content that comes ahead."""
+    """A frame of content that comes ahead: bytes that follow, or that lie in the source."""
 
     payload: int = 0
+    lying: int = 0
+    """So many bytes more of the source are as they are to be saved."""

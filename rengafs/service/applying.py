@@ -8,7 +8,7 @@ operation has been carried out.
 import hashlib
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TypeGuard
 
 import anyio
@@ -31,9 +31,10 @@ from rengafs.protocol.errors import (
 from rengafs.protocol.frames import Line, Parser, Piece
 from rengafs.protocol.operations import Apply, Commit, MakeFile, Operation, Outcome
 from rengafs.protocol.records import Reserve, Reserved
-from rengafs.service import alone, storing
+from rengafs.service import alone, lying, storing
 from rengafs.service.ahead import Ahead
 from rengafs.service.calls import Call, answer, decode, read_json
+from rengafs.service.lying import Source
 from rengafs.service.parts import Parts
 
 MAX_OPERATIONS = 10_000
@@ -100,8 +101,15 @@ async def _apply_frames(parts: Parts, call: Call, frames: "_Frames") -> list[Out
     if first is None:
         raise BadRequest("the body is empty; its first frame says whether it is atomic")
     head = decode(first.json, Apply)
-    actor = call.actor(head.client)
-    ahead = None if head.ahead is None else Ahead(parts, actor, head.ahead)
+    named = None if head.ahead is None else head.source
+    with nullcontext() if named is None else lying.opened(call.request, named) as source:
+        return await _carry_out(parts, call.actor(head.client), head, frames, source)
+
+
+async def _carry_out(
+    parts: Parts, actor: Actor, head: Apply, frames: "_Frames", source: Source | None
+) -> list[Outcome]:
+    ahead = None if head.ahead is None else Ahead(parts, actor, head.ahead, source)
     batch = _Batch(parts, actor, head.atomic, ahead)
     try:
         if ahead is not None:

@@ -31,6 +31,7 @@ from rengafs.service.directing import address_elsewhere
 from rengafs.service.fetching import fetch, refuse_lost
 from rengafs.service.gathering import Plan, gathered
 from rengafs.service.parts import Parts
+from rengafs.service.peers import is_here
 from rengafs.service.ranges import parse_range
 
 MAX_READS = 10_000
@@ -53,9 +54,8 @@ async def whereabouts(parts: Parts, call: Call) -> Response:
     refuse_lost(place.blob, place)
     key = settled_key(place.blob.key)
     path = parts.backend(place.blob.backend).file_of(place.blob.key)
-    # A Unix socket's peer has no address. Who comes over a network, or through a proxy on a
-    # port, is told nothing of our disk.
-    if path is None or call.request.client is not None:
+    # Who comes over a network, or through a proxy on a port, is told nothing of our disk.
+    if path is None or not is_here(call.request):
         return answer(Whereabouts(blob=key))
     try:
         status = await anyio.to_thread.run_sync(path.stat)

@@ -26,6 +26,7 @@ from rengafs.backends.configuration import Configuration, load
 from rengafs.catalog import droppings
 from rengafs.catalog.catalog import Catalog, open_catalog
 from rengafs.catalog.database import sqlite_url
+from rengafs.memory import keep_memory
 from rengafs.protocol.errors import SetupError
 from rengafs.service.app import create_app
 from rengafs.service.health import SHARED_METRICS, forget_process
@@ -34,8 +35,8 @@ from rengafs.service.leaving import leave_after_users
 from rengafs.service.listening import listening
 from rengafs.service.parking import Parking
 from rengafs.service.parts import Parts
+from rengafs.service.peers import PeerProtocol
 from rengafs.service.place import BACKENDS, Elsewhere, find_place, make_place, remember
-from rengafs.service.trickles import TrickleProtocol
 from rengafs.service.workers import Workers
 
 STOP_SECONDS = 10
@@ -135,6 +136,7 @@ def _work(
 
 
 def _serve_on(sock: socket.socket, options: ServeOptions, started: Callable[[], None]) -> None:
+    keep_memory()
     catalog = _make_service_catalog(options)
     try:
         issuer = None
@@ -151,7 +153,7 @@ def _serve_on(sock: socket.socket, options: ServeOptions, started: Callable[[], 
         config = uvicorn.Config(
             app,
             loop="uvloop",
-            http=TrickleProtocol,
+            http=PeerProtocol,
             ws="none",
             lifespan="on",
             log_config=None,

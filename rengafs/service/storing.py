@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterable
 from functools import partial
 
-from rengafs.backends.base import Composition, Stored
+from rengafs.backends.base import Composition, Growing, Stored
 from rengafs.backends.merging import Payload, whole
 from rengafs.catalog.parking import is_parked
 from rengafs.catalog.values import Base, Blob
@@ -19,6 +19,15 @@ async def put(
     """Store whole content, of *length* if that is known; None for no bytes: they need no blob."""
     backend = parts.backend(base.backend)
     stored = await backend.put(stream, length)
+    if not stored.size:
+        await discard(parts, _blob(base.backend, stored))
+        return None
+    return _blob(base.backend, stored)
+
+
+async def take(parts: Parts, base: Base, file: Growing) -> Blob | None:
+    """Store what is written to a file of this machine; None for no bytes."""
+    stored = await parts.backend(base.backend).take(file)
     if not stored.size:
         await discard(parts, _blob(base.backend, stored))
         return None

@@ -3,16 +3,16 @@
 import hashlib
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import anyio
 import pytest
-from support.backend_contract import BackendContract, keys, stream, whole
+from support.backend_contract import BackendContract, Written, keys, stream, whole
 
 from rengafs.backends.base import PIECE_BYTES, Backend, Composition
 from rengafs.backends.local.backend import LocalBackend, open_local
-from rengafs.protocol.errors import BackendRefused, BodyMismatch, NoSpace, SetupError
+from rengafs.protocol.errors import BackendRefused, BodyMismatch, NoSpace, SetupError, Unavailable
 
 
 def path_of(backend: Backend, key: str) -> Path:
@@ -62,6 +62,62 @@ class TestLocal(BackendContract):
             plan = Composition(length=1, base=large.key, base_size=large.size)
             assert backend.compose_now(plan, b"") is None
             assert set(await keys(backend)) == {first.key, second.key, large.key}
+
+        anyio.run(run)
+
+    def test_a_file_on_its_disk_becomes_the_blob_itself(
+        self, backend: Backend, tmp_path: Path
+    ) -> None:
+        async def run() -> None:
+            file = Written(tmp_path / "written", b"one", b"two")
+            stored = await backend.take(file)
+            status = path_of(backend, stored.key).stat()
+            assert status.st_ino == os.fstat(file.descriptor).st_ino
+            assert status.st_mode & 0o777 == 0o440
+            file.close()
+
+        anyio.run(run)
+
+    def test_a_file_on_another_disk_is_copied(self, backend: Backend, small_disk: Path) -> None:
+        async def run() -> None:
+            data = os.urandom(3 * PIECE_BYTES)
+            file = Written(small_disk / "written", data[:7], data[7:])
+            stored = await backend.take(file)
+            os.pwrite(file.descriptor, b"changed", 0)
+            file.close()
+            assert await whole(backend, stored) == data
+
+        anyio.run(run)
+
+    def test_a_file_that_grows_too_far_is_refused_and_stays(
+        self, backend: Backend, tmp_path: Path
+    ) -> None:
+        async def run() -> None:
+            file = Written(tmp_path / "written", b"told", behind=b"not told")
+            with pytest.raises(Unavailable):
+                await backend.take(file)
+            file.close()
+            assert file.path.read_bytes() == b"toldnot told"
+            assert await keys(backend) == []
+            assert os.listdir(tmp_path / "blobs" / "tmp") == []
+
+        anyio.run(run)
+
+    def test_a_file_that_is_given_up_leaves_nothing(self, backend: Backend, tmp_path: Path) -> None:
+        class Broken(Written):
+            async def lengths(self) -> AsyncIterator[int]:
+                os.write(self.descriptor, b"begun")
+                yield 5
+                raise BodyMismatch("the client is gone")
+
+        async def run() -> None:
+            file = Broken(tmp_path / "written")
+            with pytest.raises(BodyMismatch):
+                await backend.take(file)
+            file.close()
+            assert file.path.read_bytes() == b"begun"
+            assert await keys(backend) == []
+            assert os.listdir(tmp_path / "blobs" / "tmp") == []
 
         anyio.run(run)
 

@@ -5,6 +5,7 @@ import os
 import select
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -185,6 +186,21 @@ def test_a_mount_in_the_foreground_ends_on_ctrl_c(home, until):
 
     assert process.returncode == 0, (out, err)
     assert home.leftovers() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_it_starts_ends_a_mount_without_a_traceback(home, until, number):
+    for delay in (0.0, 0.1, 0.2, 0.3, 0.5, 0.8):
+        process = home.start("mount", "--foreground", home.mountpoint)
+        try:
+            until(lambda: list(home.runtime.glob("service-*.sock")), "serving")
+            time.sleep(delay)
+        finally:
+            process.send_signal(number)
+            out, err = process.communicate(timeout=240)
+        assert process.returncode in (0, 128 + number), (delay, out, err)
+        assert "Traceback" not in err, (delay, err)
+        assert home.leftovers() == []
 
 
 def test_a_service_elsewhere_is_mounted_with_a_token_from_a_file(home, served):

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import trio
@@ -29,6 +30,7 @@ MIB = 1 << 20
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with much to do is no writer that pauses."""
     monkeypatch.setattr(ahead, "IDLE_SECONDS", 60.0)
+    monkeypatch.setattr(ahead, "LYING_BYTES", MIB)
 
 
 class Watched(Remote):
@@ -53,6 +55,7 @@ class World:
     store: DraftStore
     driver: TrioDriver
     data: Path
+    here: ClassVar[bool] = False
 
     async def draft(self, name: str = "f") -> Draft:
         bucket = (await self.remote.change(MakeBucket(name=f"b-{name}"))).node
@@ -92,6 +95,13 @@ class World:
         return len(list(parts.glob("??/*"))) + len(list(parts.glob("tmp/*")))
 
 
+@pytest.fixture(autouse=True, params=[True, False], ids=["lying", "travelling"])
+def here(request: pytest.FixtureRequest) -> bool:
+    """Whether the service may read the draft itself."""
+    World.here = request.param
+    return request.param
+
+
 @asynccontextmanager
 async def world(scratch: Path) -> AsyncIterator[World]:
     with running_service() as service:
@@ -103,7 +113,7 @@ async def world(scratch: Path) -> AsyncIterator[World]:
                     scratch / "drafts",
                     trio.CapacityLimiter(4),
                     limits=DraftLimits(ahead=2 * MIB),
-                    senders=Senders(remote, nursery),
+                    senders=Senders(remote, nursery, here=World.here),
                 )
                 yield World(remote, store, driver, service.data)
                 nursery.cancel_scope.cancel()
@@ -119,7 +129,8 @@ async def written(draft: Draft, size: int) -> bytearray:
         await draft.write(start, bytes(data[start : start + 100_000]))
     assert draft._ahead is not None
     with trio.fail_after(60):
-        while draft._ahead._sent < size // MIB * MIB:
+        piece = draft._ahead._piece
+        while draft._ahead._sent < size // piece * piece:
             await trio.sleep(0.01)
     return data
 
@@ -134,9 +145,14 @@ async def test_what_was_sent_ahead_is_saved_without_being_sent_again(tmp_path: P
         assert (await there.remote.node(draft.file)).mode == 0o600
         # The draft goes on from there, as after any save.
         await draft.write(3, b"new")
+        old = bytes(data)
         data[3:6] = b"new"
+        assert await draft.read(0, len(data)) == data
         assert await there.content(await there.save(draft)) == data
         assert there.remote.whole == 1
+        await draft.truncate(MIB)
+        assert await there.content(await there.save(draft)) == data[:MIB]
+        assert await there.content(outcome) == old
         await draft.discard()
 
 

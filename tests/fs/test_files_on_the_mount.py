@@ -290,3 +290,28 @@ def test_what_cannot_be_done_is_refused(bucket):
     with (bucket / "f").open("wb") as out:
         assert libc.fallocate(out.fileno(), 0, ctypes.c_long(0), ctypes.c_long(4096)) == -1
         assert ctypes.get_errno() == errno.EOPNOTSUPP
+
+
+def test_a_long_file_whose_writer_goes_on_keeps_what_was_saved(bucket, shared_home):
+    """The service may have made the draft itself the blob: what comes later is elsewhere."""
+    file = bucket / "long"
+    data = bytearray(os.urandom(40 << 20))
+    with file.open("w+b", buffering=0) as out:
+        for at in range(0, len(data), 1 << 20):
+            out.write(data[at : at + (1 << 20)])
+        os.fsync(out.fileno())
+        first = bytes(data)
+        data[5:10] = b"later"
+        os.pwrite(out.fileno(), b"later", 5)
+        data += b"and longer"
+        os.pwrite(out.fileno(), b"and longer", 40 << 20)
+        assert os.pread(out.fileno(), 20, 0) == data[:20]
+        os.fsync(out.fileno())
+        assert file.read_bytes() == data
+        out.truncate(1 << 20)
+    assert file.read_bytes() == data[: 1 << 20]
+    # People see the last save of a handle; the blob of the first one is as it was.
+    blobs = shared_home.path / ".local" / "share" / "rengafs" / "blobs"
+    long = [path for path in blobs.glob("??/*") if path.stat().st_size == len(first)]
+    assert first in [path.read_bytes() for path in long]
+    assert all(path.stat().st_nlink == 1 for path in long)

@@ -4,19 +4,53 @@ import hashlib
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import anyio
 import httpx
 import pytest
 
 from rengafs.backends import pieces as hashed
-from rengafs.backends.base import HASHED_BYTES, PIECE_BYTES, Backend, Composition, Stored
+from rengafs.backends.base import (
+    HASHED_BYTES,
+    PIECE_BYTES,
+    Backend,
+    Composition,
+    Growing,
+    Stored,
+)
 from rengafs.protocol.errors import BodyMismatch, Corrupt
 
 
 async def stream(*pieces: bytes) -> AsyncIterator[bytes]:
     for piece in pieces:
         yield piece
+
+
+class Written(Growing):
+    """A file that is written while it is taken."""
+
+    def __init__(self, path: Path, *parts: bytes, behind: bytes = b"") -> None:
+        self.path = path
+        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        self._parts, self._behind = parts, behind
+
+    async def lengths(self) -> AsyncIterator[int]:
+        length = 0
+        for part in self._parts:
+            os.write(self.descriptor, part)
+            length += len(part)
+            yield length
+        os.write(self.descriptor, self._behind)
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        at = 0
+        async for length in self.lengths():
+            yield os.pread(self.descriptor, length - at, at)
+            at = length
+
+    def close(self) -> None:
+        os.close(self.descriptor)
 
 
 async def whole(backend: Backend, stored: Stored) -> bytes:
@@ -76,6 +110,32 @@ class BackendContract:
             assert stored.size == len(data)
             assert stored.sha256 == hashlib.sha256(data).hexdigest()
             assert await whole(backend, stored) == data
+
+        go(backend, run)
+
+    def test_a_file_that_is_being_written_is_taken(self, backend: Backend, tmp_path: Path) -> None:
+        async def run() -> None:
+            data = os.urandom(HASHED_BYTES + PIECE_BYTES + 17)
+            file = Written(
+                tmp_path / "written", data[:5], data[5:HASHED_BYTES], data[HASHED_BYTES:]
+            )
+            stored = await backend.take(file)
+            file.close()
+            # It is the blob's own, whatever becomes of the name that it had.
+            file.path.unlink()
+            assert stored.size == len(data)
+            assert stored.sha256 == hashlib.sha256(data).hexdigest()
+            check_pieces(stored, data)
+            assert await whole(backend, stored) == data
+
+        go(backend, run)
+
+    def test_a_file_of_nothing_is_taken(self, backend: Backend, tmp_path: Path) -> None:
+        async def run() -> None:
+            file = Written(tmp_path / "written")
+            stored = await backend.take(file)
+            file.close()
+            assert (stored.size, stored.sha256) == (0, hashlib.sha256().hexdigest())
 
         go(backend, run)
 

@@ -35,6 +35,7 @@ from rengafs.backends.base import (
     PIECE_BYTES,
     Backend,
     Composition,
+    Growing,
     Listed,
     Needed,
     Space,
@@ -44,10 +45,12 @@ from rengafs.backends.base import (
 from rengafs.backends.local.drawing import Drawing, can_share, sync_directory, write_durably
 from rengafs.backends.local.laid import DATA, Laid, clear
 from rengafs.backends.local.laying import Laying, is_small_edit
+from rengafs.backends.local.taking import Taking
 from rengafs.protocol.errors import (
     BackendRefused,
     Corrupt,
     NoSpace,
+    RengafsError,
     SetupError,
     TooLarge,
     Unavailable,
@@ -77,6 +80,21 @@ class LocalBackend(Backend):
     async def put(self, stream: AsyncIterable[bytes], length: int | None = None) -> Stored:
         """Store a stream."""
         return await self._store(lambda path: Drawing.whole(path), stream)
+
+    async def take(self, file: Growing) -> Stored:
+        """Make a file a blob, without moving a byte if it is on the same disk."""
+        key = uuid.uuid4().hex
+        taking = Taking(self._directory / TEMPORARY / key, file.descriptor)
+        try:
+            await self._in_thread(taking.begin)
+            async for length in file.lengths():
+                await self._in_thread(partial(taking.reach, length))
+                await self._side_by_side(taking.hash_whole, taking.hash_pieces)
+            return await self._in_thread(lambda: taking.finish(key, self._path(key)))
+        finally:
+            if not taking.finished:
+                with anyio.CancelScope(shield=True):
+                    await self._in_thread(taking.abandon)
 
     async def compose(self, plan: Composition, payload: AsyncIterable[bytes]) -> Stored:
         """Store what *plan* says; the base is shared with, or copied inside, the file system."""
@@ -208,6 +226,22 @@ class LocalBackend(Backend):
 
     def _laid(self, key: str) -> Path:
         return self._directory / LAID / key
+
+    async def _side_by_side(self, *calls: Callable[[], None]) -> None:
+        """Do several things, each in a thread of its own. Raises what the first to fail raises."""
+        errors: list[RengafsError] = []
+
+        async def do(call: Callable[[], None]) -> None:
+            try:
+                await self._in_thread(call)
+            except RengafsError as error:
+                errors.append(error)
+
+        async with anyio.create_task_group() as group:
+            for call in calls:
+                group.start_soon(do, call)
+        if errors:
+            raise errors[0]
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
         def translated() -> T:

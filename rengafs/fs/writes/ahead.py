@@ -5,30 +5,53 @@ sent as the content of a commit to come. If it is then saved as it was sent, the
 last line of the same request. Whatever else happens (bytes are written over, the file is cut,
 the service does not answer), the sending is broken off, nothing has come of it, and the commit
 goes the way of all others; it has the same key, so it is carried out once.
+
+A service on this machine need not be sent the bytes: it is told which file they lie in, and how
+many of them are there. It may make that file the blob; so before the commit is sent, the file is
+given away, and what is written later goes to a copy.
 """
 
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 import trio
 from msgspec.structs import replace
 
 from rengafs.protocol.digests import Summing
-from rengafs.protocol.errors import RengafsError
-from rengafs.protocol.operations import Apply, Commit, Outcome, Piece, SetAttributes
+from rengafs.protocol.errors import NotSupported, RengafsError
+from rengafs.protocol.operations import (
+    Apply,
+    Commit,
+    FileHere,
+    Outcome,
+    Piece,
+    SetAttributes,
+)
 
 log = logging.getLogger(__name__)
 
 PIECE_BYTES = 1 << 20
+LYING_BYTES = 8 << 20
+"""The same, of what need not travel."""
 AT_ONCE = 4
 """Files that are followed: each has a connection of its own."""
 IDLE_SECONDS = 10.0
 """A writer that pauses for longer does not keep a request waiting."""
 
-Read = Callable[[int, int], Awaitable[bytes]]
-"""Returns so many bytes from an offset on, as they are now."""
+
+class Written(Protocol):
+    """Who writes the file. A `Draft`."""
+
+    async def read(self, offset: int, size: int) -> bytes:
+        """Return so many bytes from an offset on, as they are now."""
+
+    async def lying(self) -> FileHere:
+        """Return the file on this disk that has all that was written."""
+
+    async def give(self) -> None:
+        """Write to that file no more."""
 
 
 class Service(Protocol):
@@ -43,10 +66,15 @@ class Service(Protocol):
 class Sending:
     """The content of one file on its way. Made by `Senders`."""
 
-    def __init__(self, service: Service, node: int, written: int, read: Read) -> None:
+    def __init__(
+        self, service: Service, node: int, written: int, source: Written, *, here: bool
+    ) -> None:
         self.node = node
+        self.here = here
+        """Whether the service reads the file itself."""
         self._service = service
-        self._read = read
+        self._source = source
+        self._piece = LYING_BYTES if here else PIECE_BYTES
         self._written = written
         """All bytes below are there."""
         self._sent = 0
@@ -72,7 +100,7 @@ class Sending:
             self.break_off()  # sent already, or not from beginning to end
         else:
             self._written = max(self._written, stop)
-            if self._written - self._sent >= PIECE_BYTES:
+            if self._written - self._sent >= self._piece:
                 self._news.set()
 
     def cut(self, length: int) -> None:
@@ -107,10 +135,12 @@ class Sending:
         return self._outcomes
 
     async def run(self) -> None:
-        """Send until it is committed or broken off."""
+        """Send until it is committed or broken off. Raises `NotSupported`: it can't lie here."""
         try:
             with self._scope:
                 self._outcomes = await self._service.apply_ahead(self._body())
+        except NotSupported:
+            raise
         except (RengafsError, trio.ClosedResourceError, trio.TooSlowError) as error:
             log.info("file %d is sent when it is closed: %r", self.node, error)
         finally:
@@ -119,20 +149,28 @@ class Sending:
 
     async def _body(self) -> AsyncIterator[bytes]:
         summing, content = Summing(), hashlib.sha256()
-        yield summing.line(Apply(client=self._service.client, ahead=self.node))
+        source = await self._source.lying() if self.here else None
+        yield summing.line(Apply(client=self._service.client, ahead=self.node, source=source))
         while True:
             end = self._written if self._target is None else self._target
-            at, size = self._sent, min(PIECE_BYTES, end - self._sent)
-            if size == PIECE_BYTES or (size and self._target is not None):
+            at, size = self._sent, min(self._piece, end - self._sent)
+            if size == self._piece or (size and self._target is not None):
                 self._sent = at + size  # from here on it must not change
-                data = await self._read(at, size)
-                await trio.to_thread.run_sync(content.update, data)
-                self._refuse_broken()
-                yield summing.line(Piece(payload=size)) + data
+                if self.here:
+                    await self._source.lying()
+                    self._refuse_broken()
+                    yield summing.line(Piece(lying=size))
+                else:
+                    data = await self._source.read(at, size)
+                    await trio.to_thread.run_sync(content.update, data)
+                    self._refuse_broken()
+                    yield summing.line(Piece(payload=size)) + data
             elif self._target is not None:
+                if self.here:
+                    await self._source.give()
                 self._refuse_broken()
                 self._is_over = True
-                sha256 = content.hexdigest()
+                sha256 = "" if self.here else content.hexdigest()
                 tail = [
                     replace(last, payload_sha256=sha256) if isinstance(last, Commit) else last
                     for last in self._tail
@@ -153,24 +191,29 @@ class Senders:
     """Begins sending.
 
     :param nursery: where it is done; it must not end before the last commit.
+    :param here: whether the service may be able to read this machine's files.
     """
 
-    def __init__(self, service: Service, nursery: trio.Nursery) -> None:
+    def __init__(self, service: Service, nursery: trio.Nursery, *, here: bool = False) -> None:
         self._service = service
         self._nursery = nursery
+        self._here = here
         self._count = 0
 
-    def begin(self, node: int, written: int, read: Read) -> Sending | None:
+    def begin(self, node: int, written: int, source: Written) -> Sending | None:
         """Send a file that has *written* bytes by now; None: enough others are sent."""
         if self._count >= AT_ONCE:
             return None
         self._count += 1
-        sending = Sending(self._service, node, written, read)
+        sending = Sending(self._service, node, written, source, here=self._here)
         self._nursery.start_soon(self._run, sending)
         return sending
 
     async def _run(self, sending: Sending) -> None:
         try:
             await sending.run()
+        except NotSupported as error:
+            log.info("bytes are sent to the service from now on: %s", error)
+            self._here = False
         finally:
             self._count -= 1

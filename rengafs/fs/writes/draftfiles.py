@@ -23,6 +23,7 @@ from pathlib import Path
 import msgspec
 
 from rengafs.protocol.errors import InternalError, NoSpace, QuotaExceeded, TooLarge
+from rengafs.protocol.operations import FileHere
 
 log = logging.getLogger(__name__)
 
@@ -132,6 +133,29 @@ class DraftFiles:
         before = self._before
         with told("read a draft"):
             return parts + [_read(before, *pair) for pair in saved]
+
+    def lying(self) -> FileHere:
+        """Return where the bytes are, for another process."""
+        with told("find a draft"):
+            status = os.fstat(self._data)
+        path = os.path.abspath(self.directory / DATA)
+        return FileHere(path=path, device=status.st_dev, inode=status.st_ino)
+
+    def detach(self) -> None:
+        """Go on with a copy of the bytes: the file is somebody else's now."""
+        temporary = self.directory / f"{DATA}.new"
+        with told("copy a draft"):
+            data = _open(temporary)
+            try:
+                fcntl.flock(data, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _copy(self._data, data)
+                temporary.rename(self.directory / DATA)
+            except BaseException:
+                os.close(data)
+                temporary.unlink(missing_ok=True)
+                raise
+        os.close(self._data)
+        self._data = data
 
     def tidy(self, length: int) -> None:
         """Give back the space of what was saved, and of bytes at *length* and beyond."""
@@ -287,6 +311,15 @@ def _write(descriptor: int, offset: int, data: bytes | bytearray) -> None:
         # A disk that fills up ends a write early; the next one says why.
         with memoryview(data) as view:
             written += os.pwrite(descriptor, view[written:], offset + written)
+
+
+def _copy(source: int, target: int) -> None:
+    at, size = 0, os.fstat(source).st_size
+    while at < size:
+        copied = os.copy_file_range(source, target, size - at, at, at)
+        if not copied:
+            raise OSError(errno.EIO, "the file became shorter")
+        at += copied
 
 
 def _read(descriptor: int, start: int, stop: int) -> bytes:

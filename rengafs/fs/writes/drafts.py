@@ -34,6 +34,7 @@ from rengafs.fs.writes.flights import CommitPlan, Flight, coarsened
 from rengafs.fs.writes.layers import BaseReader, laid, laid_over_base
 from rengafs.fs.writes.localbytes import LocalBytes
 from rengafs.protocol.errors import RengafsError
+from rengafs.protocol.operations import FileHere
 
 if TYPE_CHECKING:
     from rengafs.fs.writes.draftstore import DraftStore
@@ -127,6 +128,19 @@ class Draft:
         self._bytes.add(offset, data)
         self._note(offset, offset + size)
 
+    async def lying(self) -> FileHere:
+        """Return the file on this disk that has all that was written."""
+        async with self._lock:
+            self._check_open()
+            await self._bytes.flush(self._length, self._flight)
+            return await self._bytes.lying()
+
+    async def give(self) -> None:
+        """Write to that file no more: what is written from now on goes to a copy."""
+        async with self._lock:
+            self._check_open()
+            self._bytes.give()
+
     async def read(self, offset: int, size: int) -> bytes:
         """Return *size* bytes, or fewer at the end. Raises what reading the base raises."""
         async with self._lock:
@@ -196,7 +210,7 @@ class Draft:
         self._may_be_sent = False
         assert self._store.senders is not None, "else it may not be sent"
         if self.base_length == 0 and self._changed.covers(0, self._length):
-            self._ahead = self._store.senders.begin(self.file, self._length, self.read)
+            self._ahead = self._store.senders.begin(self.file, self._length, self)
 
     def ahead(self, plan: CommitPlan) -> Sending | None:
         """Return who has sent the beginning of what *plan* sends, if it is still that."""

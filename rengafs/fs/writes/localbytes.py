@@ -17,6 +17,7 @@ from rengafs.fs.writes.draftlimits import DraftLimits
 from rengafs.fs.writes.extents import Extents
 from rengafs.fs.writes.flights import Flight
 from rengafs.fs.writes.writebuffer import WriteBuffer
+from rengafs.protocol.operations import FileHere
 
 T = TypeVar("T")
 
@@ -46,6 +47,8 @@ class LocalBytes:
         self._about = about
         self._buffer = WriteBuffer(place.limits)
         self._undescribed = 0
+        self._lying: FileHere | None = None
+        self._given = False
 
     # --- memory -----------------------------------------------------------------------
 
@@ -125,12 +128,30 @@ class LocalBytes:
         ranges = [(offset, offset + len(data)) for offset, data in pieces]
         if flight is not None:
             await self._save_before(files, flight, ranges)
+        await self._keep_apart(files)
         try:
             await self._in_thread(files.write, pieces)
         finally:
             for start, stop in ranges[: len(ranges) - len(pieces)]:
                 self.stored.add(start, stop)
                 self._undescribed += stop - start
+
+    async def lying(self) -> FileHere:
+        """Return the file that has what is on disk."""
+        files = await self._on_disk()
+        if self._lying is None:
+            self._lying = await self._in_thread(files.lying)
+        return self._lying
+
+    def give(self) -> None:
+        """Write no more to the file that `lying` told of."""
+        self._given = True
+
+    async def _keep_apart(self, files: DraftFiles) -> None:
+        """Have a file of our own, before it is written to."""
+        if self._given:
+            await self._in_thread(files.detach)
+            self._given, self._lying = False, None
 
     async def _save_before(self, files: DraftFiles, flight: Flight, ranges: list[Range]) -> None:
         hit = Extents(pair for wanted in ranges for pair in flight.local.within(*wanted))
@@ -153,6 +174,7 @@ class LocalBytes:
     async def tidy(self) -> None:
         """Give back room on disk that nothing needs any more."""
         if self.files is not None:
+            await self._keep_apart(self.files)
             end = max((stop for _, stop in self.stored), default=0)
             await self._in_thread(self.files.tidy, end)
 
