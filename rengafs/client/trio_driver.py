@@ -1,7 +1,7 @@
 """`TrioDriver`: carries flows out on trio."""
 
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import httpx
@@ -23,6 +23,8 @@ HASHED_HERE = 128 << 10
 """Bytes whose hash takes less than a turn of a thread."""
 CLOSE_SECONDS = 1.0
 """What closing a connection may take when its user has been cancelled."""
+RECEIVERS = 64
+"""Threads that take long bodies from the network, each of which may wait."""
 
 
 class TrioDriver:
@@ -39,7 +41,7 @@ class TrioDriver:
                 uds=endpoint.socket, verify=endpoint.socket is None, limits=LIMITS
             ),
         )
-
+        self._receivers = trio.CapacityLimiter(RECEIVERS)
         self._elsewhere: httpx.AsyncClient | None = None
         self._elsewhere_from = 0.0
         """When addresses elsewhere are tried again: see `direct`."""
@@ -235,8 +237,10 @@ class TrioDriver:
                 async for piece in given:
                     yield piece
                     if longbodies.is_long(response):
-                        async for further in longbodies.rest(response, len(piece)):
-                            yield further
+                        rest = longbodies.rest(response, len(piece), self._receivers)
+                        async with aclosing(rest):
+                            async for further in rest:
+                                yield further
                         return
             finally:
                 await abandon(given)

@@ -135,7 +135,10 @@ def rows(scratch: Path, quick: bool):
             )
         )
         os.environ["TEST_SWIFT_KEY"], os.environ["TEST_S3_KEY"] = swift.key, gateway.secret_key
-        with running_service(backends=file) as service, talking(service) as talk:
+        with (
+            running_service(backends=file) as service,
+            talking(service, patience_seconds=600) as talk,
+        ):
             for name, plain in (
                 ("s3-here", PlainS3(gateway, size)),
                 ("swift-here", PlainSwift(swift, size)),

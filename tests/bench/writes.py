@@ -33,6 +33,16 @@ def large(path, mebibytes, *, synced):
     return watch.seconds
 
 
+def copied(source, path, *, synced):
+    """Seconds that cp takes, and a sync."""
+    with timed() as watch:
+        subprocess.run(["cp", source, path], check=True)
+        if synced:
+            sync(path)
+    path.unlink()
+    return watch.seconds
+
+
 def small(directory, count, *, synced):
     """Files a second: 4 KiB each, made, written and closed."""
     directory.mkdir()
@@ -161,10 +171,22 @@ def _to_the_service(home, there, local, size, count, rounds):
         path.unlink()
         return seconds
 
+    source = local()
+    large(source, size, synced=True)
     yield compare(
-        f"write {size} MiB, close acknowledged",
+        f"cp of {size} MiB, close acknowledged",
         "MiB/s",
-        "ext4 and fsync",
+        "cp to ext4 and fsync",
+        0.5,
+        lambda: size / copied(source, there(), synced=False),
+        lambda: size / copied(source, local(), synced=True),
+        rounds=5,
+    )
+    source.unlink()
+    yield compare(
+        f"write {size} MiB by write(2), close acknowledged",
+        "MiB/s",
+        "the same on ext4, and fsync",
         0.5,
         lambda: size / discarded(there(), False),
         lambda: size / discarded(local(), True),

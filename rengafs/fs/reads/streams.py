@@ -274,7 +274,11 @@ class Stream:
             index = self.position // BLOCK_BYTES
             end = min((index + 1) * BLOCK_BYTES, self.stop)
             part = view[taken : taken + end - self.position]
-            self._block(index).extend(part)
+            block = self._block(index)
+            if not block and len(part) == len(chunk) and self.position + len(part) == end:
+                self._blocks[index] = chunk  # all of it at once: nothing to put together
+            else:
+                block.extend(part)
             taken += len(part)
             self.position += len(part)
             complete = self._completed(index) if self.position == end else None
