@@ -109,12 +109,20 @@ class Outbox:
         """How many wait for the service."""
         self.work = trio.Event()
         """Set, and replaced, when something changes."""
+        self.large_work = trio.Event()
+        """The same, of what has to be sent alone."""
         self._chains: OrderedDict[int, Chain] = OrderedDict()
         self._ready: OrderedDict[int, Chain] = OrderedDict()
+        """What can be sent in one request with others, now or when it is tried again."""
+        self._large: OrderedDict[int, Chain] = OrderedDict()
+        """What begins with a payload that is not in the journal."""
+        self._later: dict[int, Chain] = {}
+        """Those that are tried again at some time; perhaps some that were already."""
         self._aliases: dict[int, int] = {}
         self._made: dict[tuple[int, str], Chain] = {}
         self._versions: LRUCache[int, int] = LRUCache(REMEMBERED)
-        self._number = 0
+        self.last_number = 0
+        """Of the entries; negative, it names a version."""
         self._progress = trio.Event()
 
     def __len__(self) -> int:
@@ -132,13 +140,13 @@ class Outbox:
 
     def next_number(self) -> int:
         """Return the number of the next entry."""
-        self._number += 1
-        return self._number
+        self.last_number += 1
+        return self.last_number
 
     def add(self, entry: Entry, holder: Holder) -> Chain:
         """Take an entry that is in the journal, or is noted there."""
         queued = entry.queued
-        self._number = max(self._number, queued.number)
+        self.last_number = max(self.last_number, queued.number)
         chain = self.chain(queued.file)
         if chain is None:
             chain = self._chains[queued.file] = Chain(queued.file, queued.file, holder)
@@ -150,7 +158,7 @@ class Outbox:
             chain.made_at = (queued.operation.parent, queued.operation.name)
             self._made[chain.made_at] = chain
         if not chain.busy:
-            self._ready[chain.file] = chain
+            self._make_ready(chain)
         self._wake()
         return chain
 
@@ -261,6 +269,8 @@ class Outbox:
             self._chains[file].problem = None
         self.hurried += 1
         self._wake()
+        self.large_work.set()
+        self.large_work = trio.Event()
         try:
             with trio.move_on_after(self.limits.patience_seconds if seconds is None else seconds):
                 while waiting := [f for f, entry in last.items() if self._waits(f, entry)]:
@@ -304,8 +314,8 @@ class Outbox:
     def take_large(self) -> tuple[Chain, Entry] | None:
         """Return a payload that is not in the journal, to be sent alone; it is under way then."""
         now = trio.current_time()
-        for chain in self._ready.values():
-            if chain.retry_at <= now and chain.entries[0].opener is not None:
+        for chain in self._large.values():
+            if chain.retry_at <= now:
                 self._begin(chain)
                 return chain, chain.entries[0]
         return None
@@ -316,7 +326,7 @@ class Outbox:
         count = size = 0
         now = trio.current_time()
         for chain in list(self._ready.values()):
-            if chain.retry_at > now or chain.entries[0].opener is not None:
+            if chain.retry_at > now:
                 continue
             entries = _run(chain)
             count += len(entries)
@@ -329,16 +339,28 @@ class Outbox:
         return batch
 
     def is_short(self, count: int) -> bool:
-        """Whether fewer than *count* files can be sent at once."""
+        """Whether fewer than *count* files can be sent in one request."""
         return len(self._ready) < count
+
+    def _make_ready(self, chain: Chain) -> None:
+        if chain.entries[0].opener is not None:
+            self._large[chain.file] = chain
+            self.large_work.set()
+            self.large_work = trio.Event()
+        else:
+            self._ready[chain.file] = chain
+        if chain.retry_at:
+            self._later[chain.file] = chain
 
     def _begin(self, chain: Chain) -> None:
         chain.busy = True
-        del self._ready[chain.file]
+        self._ready.pop(chain.file, None)
+        self._large.pop(chain.file, None)
+        self._later.pop(chain.file, None)
 
     def next_try(self) -> float:
         """Return when something that failed is to be tried again, in trio's time."""
-        return min((chain.retry_at for chain in self._ready.values()), default=float("inf"))
+        return min((chain.retry_at for chain in self._later.values()), default=float("inf"))
 
     def answered(self, chain: Chain, entry: Entry, outcome: Outcome) -> None:
         """Take in that the service has carried out the first entry of a chain."""
@@ -379,7 +401,7 @@ class Outbox:
         """Take in that a request is over; *outcome* is the last good one of this file."""
         chain.busy = False
         if chain.entries:
-            self._ready[chain.file] = chain
+            self._make_ready(chain)
         else:
             del self._chains[chain.file]
             self._aliases.pop(chain.goes_to, None)

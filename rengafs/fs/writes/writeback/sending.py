@@ -35,8 +35,10 @@ log = logging.getLogger(__name__)
 SMALL_WORKERS = 2
 LARGE_WORKERS = 2
 LINGER_SECONDS = 0.1
-"""How long a request waits for company, unless somebody waits for it."""
-WORTH_SENDING = 128
+"""A request waits for company, unless somebody waits for it, until none came for so long …"""
+LONGEST_LINGER_SECONDS = 2.0
+"""… and no longer than this: who unpacks an archive has the machine for it meanwhile."""
+WORTH_SENDING = 2000
 """Files that need no more company."""
 FIRST_DELAY = 0.2
 LONGEST_DELAY = 10.0
@@ -68,20 +70,21 @@ class Sender:
         """Send, until cancelled."""
         async with trio.open_nursery() as nursery:
             for _ in range(SMALL_WORKERS):
-                nursery.start_soon(self._work, self._small)
+                nursery.start_soon(self._work, self._small, lambda: self._outbox.work)
             for _ in range(LARGE_WORKERS):
-                nursery.start_soon(self._work, self._large)
+                nursery.start_soon(self._work, self._large, lambda: self._outbox.large_work)
 
-    async def _work(self, one: Callable[[], Awaitable[bool]]) -> None:
+    async def _work(
+        self, one: Callable[[], Awaitable[bool]], change: Callable[[], trio.Event]
+    ) -> None:
         while True:
-            changed = self._outbox.work
+            changed = change()
             if not await one():
                 with trio.move_on_at(max(self._outbox.next_try(), trio.current_time() + 0.01)):
                     await changed.wait()
 
     async def _small(self) -> bool:
-        if not self._outbox.hurried and self._outbox.is_short(WORTH_SENDING):
-            await trio.sleep(LINGER_SECONDS)
+        await self._company()
         batch = self._outbox.take_small()
         if not batch:
             return False
@@ -97,6 +100,15 @@ class Sender:
         for chain, _ in batch:
             await self._outbox.release(chain, last.get(chain.file))
         return True
+
+    async def _company(self) -> None:
+        """Wait while more comes that can go with the next request."""
+        until = trio.current_time() + LONGEST_LINGER_SECONDS
+        while not self._outbox.hurried and self._outbox.is_short(WORTH_SENDING):
+            last = self._outbox.last_number
+            await trio.sleep(LINGER_SECONDS)
+            if self._outbox.last_number == last or trio.current_time() >= until:
+                return
 
     async def _large(self) -> bool:
         taken = self._outbox.take_large()
