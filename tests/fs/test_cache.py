@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import tempfile
 import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
@@ -445,3 +446,34 @@ async def test_without_a_disk_the_memory_is_the_cache(tmp_path):
     assert await cache.get(300, 5) is None
     assert await cache.missing_run(300, 0, 10) == 4
     assert not (tmp_path / "never").exists()
+
+
+@pytest.mark.parametrize("place", ["disk", "memory"])
+@pytest.mark.parametrize("size", [1, 4096 - 32, 4097, BLOCK_BYTES - 1, BLOCK_BYTES])
+def test_blocks_past_the_page_cache_are_the_same_files(
+    tmp_path: Path, place: str, size: int
+) -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if place == "memory" else tmp_path) as where:
+        files = BlockFiles(Path(where), "catalog")
+        for block in (os.urandom(size), bytes(size)):
+            assert files.write(7, 3, block, 0)
+            usual = files._path(7, 3).read_bytes()
+            assert files.write(7, 3, block, 0, direct=True)
+            assert files._path(7, 3).read_bytes() == usual
+            assert files.read(7, 3) == block
+
+
+def test_a_disk_that_is_full_takes_no_block_past_the_page_cache(disk: Path) -> None:
+    files = BlockFiles(disk, "catalog")
+    blocks = [os.urandom(BLOCK_BYTES) for _ in range(6)]
+
+    def fill() -> None:
+        for index, block in enumerate(blocks):
+            files.write(1, index, block, -PLENTY, direct=True)
+
+    with pytest.raises(OSError, match="No space"):
+        fill()
+    kept = [files.read(1, index) for index in range(6)]
+    assert kept[0] == blocks[0]
+    assert kept[5] is None
+    assert not list(disk.rglob(".*"))

@@ -12,6 +12,8 @@ the process and is shared.
 """
 
 import contextlib
+import errno
+import fcntl
 import heapq
 import os
 import re
@@ -26,6 +28,7 @@ from pathlib import Path
 from struct import Struct
 from typing import Self
 
+from rengafs.fs.reads import directwrite
 from rengafs.protocol.errors import Corrupt
 
 HEADER = Struct(">4sIQQQ")
@@ -136,8 +139,12 @@ class BlockFiles:
             os.close(descriptor)
         return data
 
-    def write(self, version: int, index: int, data: bytes, keep_free_bytes: int) -> bool:
+    def write(
+        self, version: int, index: int, data: bytes, keep_free_bytes: int, *, direct: bool = False
+    ) -> bool:
         """Store a block; return False if that would leave less than *keep_free_bytes*.
+
+        :param direct: past the page cache, where that can be done.
 
         Raises OSError where the disk refuses.
         """
@@ -146,7 +153,7 @@ class BlockFiles:
         if self.free_bytes() < keep_free_bytes + needed(data):
             return False
         try:
-            self._write(path, version, index, data)
+            self._write(path, version, index, data, direct=direct)
         except FileNotFoundError:
             # An eviction, maybe another process's, has just removed the empty folder.
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -162,21 +169,23 @@ class BlockFiles:
             stored += 1
         return stored
 
-    def _write(self, path: Path, version: int, index: int, data: bytes) -> None:
+    def _write(
+        self, path: Path, version: int, index: int, data: bytes, *, direct: bool = False
+    ) -> None:
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
         checksum = _checksum(data, version, index)
         header = HEADER.pack(MAGIC, checksum, version, index, len(data))
         if is_zero(data):
             data = b""
-        descriptor = os.open(
-            temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode=0o600
-        )
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        descriptor = os.open(temporary, flags, mode=0o600)
         try:
             try:
-                written = os.writev(descriptor, [header, data])
-                if written != len(header) + len(data):
-                    # A disk that fills up ends a write early; the next one says why.
-                    os.write(descriptor, (header + data)[written:])
+                if not (direct and _write_past(descriptor, [header, data])):
+                    written = os.writev(descriptor, [header, data])
+                    if written != len(header) + len(data):
+                        # A disk that fills up ends a write early; the next one says why.
+                        os.write(descriptor, (header + data)[written:])
                 _touch(descriptor)
             finally:
                 os.close(descriptor)
@@ -380,6 +389,23 @@ def needed(data: bytes) -> int:
 def is_zero(data: bytes) -> bool:
     """Whether a block is nothing but zeros, as in a hole of a sparse file."""
     return data[:1] in (b"", b"\0") and data == ZEROS[: len(data)]
+
+
+def _write_past(descriptor: int, parts: list[bytes]) -> bool:
+    """Write a file past the page cache; return whether this disk can do that."""
+    if not directwrite.can_write(sum(map(len, parts))):
+        return False
+    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_DIRECT)
+        directwrite.write(descriptor, parts)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags)
+        os.ftruncate(descriptor, 0)
+        return False
+    return True
 
 
 def _read_rest(descriptor: int) -> bytes:

@@ -108,13 +108,16 @@ class BlockCache:
                 self._hits += 1
             return data
 
-    async def put(self, version: int, index: int, data: bytes) -> None:
-        """Keep a block: in memory at once, on disk when this returns, if there is room."""
+    async def put(self, version: int, index: int, data: bytes, *, direct: bool = False) -> None:
+        """Keep a block: in memory at once, on disk when this returns, if there is room.
+
+        :param direct: past the kernel's page cache.
+        """
         self.remember((version, index), data)
         if needed(data) > self.options.limit_bytes:
             return
         try:
-            await self._store(version, index, data)
+            await self._store(version, index, data, direct=direct)
         except OSError as error:
             self._complain(f"blocks are not cached in {self.options.directory}: {error}")
 
@@ -246,11 +249,11 @@ class BlockCache:
             self.remember(key, reading.data)
         return reading.data
 
-    async def _store(self, version: int, index: int, data: bytes) -> None:
+    async def _store(self, version: int, index: int, data: bytes, *, direct: bool = False) -> None:
         size = needed(data)
         if self._is_eviction_due(size):
             await self._evict(size)
-        stored = await self._write(version, index, data)
+        stored = await self._write(version, index, data, direct=direct)
         if not stored and not self._full:
             await self._evict(size, always=True)
             stored = await self._write(version, index, data)
@@ -264,11 +267,10 @@ class BlockCache:
         # Others fill this disk: until there is room again, no walk would make any.
         self._full = not stored
 
-    async def _write(self, version: int, index: int, data: bytes) -> bool:
+    async def _write(self, version: int, index: int, data: bytes, *, direct: bool = False) -> bool:
         keep_free = self.options.keep_free_bytes
-        return await trio.to_thread.run_sync(
-            self._files.write, version, index, data, keep_free, limiter=self._limiter
-        )
+        write = partial(self._files.write, version, index, data, keep_free, direct=direct)
+        return await trio.to_thread.run_sync(write, limiter=self._limiter)
 
     def _count(self, size: int) -> None:
         self._since_survey += size

@@ -29,6 +29,9 @@ PATIENCE_SECONDS = 30.0
 STORING = 2
 """Blocks on their way to disk, of one reader, before its streams wait for them."""
 
+LONG_BYTES = 64 << 20
+"""Of longer versions, the kernel's page cache needs no second copy beside the reader's."""
+
 IDLE_READERS = 256
 IDLE_SECONDS = 30.0
 """Readers are kept for so long after they were used: a file is opened again, or a draft reads
@@ -318,7 +321,8 @@ class VersionReader:
     async def _store(self, index: int, block: bytes) -> None:
         try:
             if not await self._blobs.are_here(self.version, self.size):
-                await self._cache.put(self.version, index, block)
+                direct = self.size >= LONG_BYTES
+                await self._cache.put(self.version, index, block, direct=direct)
         finally:
             self._storing.release()
 
