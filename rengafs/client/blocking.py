@@ -2,7 +2,7 @@
 
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import httpx
 
 from rengafs.client import direct
-from rengafs.client.connection import GATHER_WIDTH, LIMITS, Endpoint, to_reply
+from rengafs.client.connection import GATHER_WIDTH, LIMITS, SLICE_BYTES, Endpoint, to_reply
 from rengafs.client.flow import Effect, Flow, Gather, Send, Sleep
 from rengafs.client.unix_transport import UnixTransport
 from rengafs.protocol import digests
@@ -143,14 +143,20 @@ class BlockingDriver:
 
     def _build(self, request: Request, wait_seconds: float) -> httpx.Request:
         digest = {} if request.hashed is None else digests.header_of(request.hashed)
-        return self._http.build_request(
+        content = request.content
+        built = self._http.build_request(
             request.method,
             request.path,
             params=dict(request.query),
             headers={**digest, **request.headers},
-            content=request.content or None,
+            content=content or None,
             timeout=self.endpoint.timeouts(wait_seconds),
         )
+        if isinstance(content, bytes) and len(content) > SLICE_BYTES:
+            built.stream = _Slices([content])
+        elif isinstance(content, Iterable) and not isinstance(content, bytes):
+            built.stream = _Slices(content)
+        return built
 
     @contextmanager
     def stream(
@@ -181,6 +187,22 @@ class BlockingDriver:
     def close(self) -> None:
         """Close all connections."""
         self._close()
+
+
+class _Slices(httpx.SyncByteStream):
+    """A long body, in slices: httpcore copies what is left of a piece after each packet."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = pieces
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._pieces:
+            if len(piece) <= SLICE_BYTES:
+                yield piece
+                continue
+            with memoryview(piece) as view:
+                for start in range(0, len(view), SLICE_BYTES):
+                    yield bytes(view[start : start + SLICE_BYTES])
 
 
 def _close_all(http: httpx.Client, elsewhere: list[httpx.Client]) -> None:

@@ -17,6 +17,8 @@ from rengafs.protocol.messages import Reply
 CONNECT_SECONDS = 5.0
 PATIENCE_SECONDS = 30.0
 MAX_CONNECTIONS = 32
+SLICE_BYTES = 256 << 10
+"""What a connection is given at a time: a slow line has to take this within one patience."""
 GATHER_WIDTH = 8
 """Flows of one gather that run at a time: well below the connections there are."""
 

@@ -12,10 +12,8 @@ from contextlib import contextmanager
 import httpx
 import trio
 
+from rengafs.client.connection import SLICE_BYTES
 from rengafs.protocol.messages import Request
-
-SLICE_BYTES = 256 << 10
-"""What the connection is given at a time: a slow line has to take this within one patience."""
 
 
 class Patience:

@@ -8,10 +8,16 @@ import httpx
 import trio
 
 from rengafs.client import direct, longbodies
-from rengafs.client.connection import GATHER_WIDTH, LIMITS, Endpoint, to_reply
+from rengafs.client.connection import (
+    GATHER_WIDTH,
+    LIMITS,
+    SLICE_BYTES,
+    Endpoint,
+    to_reply,
+)
 from rengafs.client.flow import Effect, Flow, Gather, Send, Sleep
 from rengafs.client.lasting import LastingToken
-from rengafs.client.patience import SLICE_BYTES, Patience, Upload
+from rengafs.client.patience import Patience, Upload
 from rengafs.protocol import digests
 from rengafs.protocol.endpoints import check
 from rengafs.protocol.errors import NotAuthenticated, RengafsError

@@ -15,7 +15,7 @@ from support.passthrough import passthrough
 from support.services import RunningService, running_service
 from support.talking import Talk, talking
 
-from bench.timing import Row, compare, timed
+from bench.timing import Row, compare, have_memory, timed
 from rengafs.client import calls
 from rengafs.protocol.operations import Commit, MakeDirectory, MakeFile
 from rengafs.protocol.records import ROOT
@@ -129,6 +129,7 @@ def _read_ahead(mounted: Path) -> Path:
 
 def _warm(place: _Place, scratch: Path, size: int, count: int) -> Iterator[Row]:
     """Beside ext4, and beside what the kernel gives through FUSE at most."""
+    have_memory(3 * size)
     place.file("warm", size, b"warm")
     names = [f"file-{number:06}" for number in range(count)]
     folder = place.talk.do(MakeDirectory(parent=place.bucket.id, name="names")).node
@@ -185,7 +186,7 @@ def _stats(directory: Path, names: list[str], times: int = 50_000) -> float:
 
 
 def _cold_here(place: _Place, scratch: Path, size: int) -> Row:
-    rounds = 3
+    rounds = 5
     for number in range(rounds):
         place.file(f"cold-{number}", size, b"cold")
     source = scratch / "source"
@@ -211,6 +212,7 @@ def _cold_here(place: _Place, scratch: Path, size: int) -> Row:
             lambda: _read(bucket / f"cold-{next(numbers)}"),
             theirs,
             rounds=rounds,
+            memory=2 * size,
         )
     shutil.rmtree(source)
     return row
@@ -236,6 +238,7 @@ def _cold_far(place: _Place, size: int, how: str, *options: str) -> Row:
             lambda: _read(bucket / next(mine)),
             theirs,
             rounds=rounds,
+            memory=3 * size,
         )
 
 

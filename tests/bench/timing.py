@@ -1,10 +1,15 @@
 """Pairs of measurements, taken in turns so that a noisy machine is noisy for both."""
 
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+
+MADV_POPULATE_WRITE = 23
+"""Of madvise(2), since Linux 5.14."""
 
 
 @dataclass
@@ -68,20 +73,38 @@ def compare(
     rounds: int = 5,
     note: str = "",
     peer: tuple[str, Callable[[], float]] | None = None,
+    memory: int = 0,
 ) -> Row:
     """Measure both in turns, *rounds* times; each callable returns a figure in *unit*.
 
     :param peer: a name, and who does the same after both; the ratio is not about it.
+    :param memory: bytes of new memory that one measurement takes: see `have_memory`.
     """
     row = Row(work, unit, limit, reach, note=note, peer=peer[0] if peer else "")
     for number in range(rounds):
         first, second = (ours, theirs) if number % 2 == 0 else (theirs, ours)
-        figures = {first: first(), second: second()}
+        figures = {}
+        for measure in (first, second):
+            have_memory(memory)
+            figures[measure] = measure()
         row.ours.append(figures[ours])
         row.theirs.append(figures[theirs])
         if peer:
+            have_memory(memory)
             row.peers.append(peer[1]())
     return row
+
+
+def have_memory(count: int) -> None:
+    """Have so many bytes of memory touched, and given back.
+
+    The host of a virtual machine may lend it memory by the page, when it is first touched, and
+    take back what lies idle. Then whoever needs new pages (a page cache, say) pays some
+    microseconds for each, which a machine of one's own does not ask for: here, nobody pays.
+    """
+    if count:
+        program = f"import mmap; mmap.mmap(-1, {count}).madvise({MADV_POPULATE_WRITE})"
+        subprocess.run([sys.executable, "-c", program], check=True)
 
 
 class Stopwatch:

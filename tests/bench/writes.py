@@ -181,6 +181,7 @@ def _to_the_service(home, there, local, size, count, rounds):
         lambda: size / copied(source, there(), synced=False),
         lambda: size / copied(source, local(), synced=True),
         rounds=5,
+        memory=2 * size * MIB,
     )
     source.unlink()
     yield compare(
@@ -191,6 +192,7 @@ def _to_the_service(home, there, local, size, count, rounds):
         lambda: size / discarded(there(), False),
         lambda: size / discarded(local(), True),
         rounds=rounds,
+        memory=2 * size * MIB,
     )
     big = there()
     first = large(big, size, synced=False)

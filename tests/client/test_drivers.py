@@ -1,6 +1,7 @@
 """Both drivers against a server that misbehaves."""
 
 import gc
+import os
 import ssl
 import subprocess
 import threading
@@ -12,6 +13,8 @@ import trio
 from client.conftest import Carrier
 from support.faulty import answer, cut, faulty, raw, silence, trickle
 
+from rengafs.client.blocking import _Slices
+from rengafs.client.connection import SLICE_BYTES
 from rengafs.client.drivers import BlockingDriver, Endpoint, TrioDriver
 from rengafs.client.flow import Flow, gather, send, sleep
 from rengafs.client.retry import ask
@@ -348,3 +351,25 @@ def test_a_forgotten_driver_closes_its_connections():
     with faulty(answer()) as server:
         BlockingDriver(Endpoint(server.address)).run(send(GET))
         gc.collect()  # an open socket would be told of here
+
+
+@pytest.mark.parametrize("in_pieces", [False, True])
+def test_a_long_body_is_sent_whole(carrier: Carrier, in_pieces: bool):
+    body = os.urandom(5 * SLICE_BYTES + 17)
+    pieces = [body[:7], body[7:]]
+
+    def fresh() -> object:
+        return agen(pieces) if type(carrier).__name__ == "Trio" else iter(pieces)
+
+    source = Fresh(fresh) if in_pieces else body  # type: ignore[arg-type]
+    with faulty(answer()) as server:
+        carrier.run(Endpoint(server.address), send(Request("POST", "/x", body=source)))
+    assert server.seen[0].body == body
+
+
+def test_no_slice_is_too_long_for_a_connection():
+    """httpcore's blocking one copies what is left of a piece after each packet."""
+    body = os.urandom(3 * SLICE_BYTES + 1)
+    slices = list(_Slices([body, b"short"]))
+    assert b"".join(slices) == body + b"short"
+    assert max(map(len, slices)) == SLICE_BYTES

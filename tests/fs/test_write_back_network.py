@@ -50,6 +50,29 @@ def test_without_write_back_such_requests_make_each_save_once(home):
                 assert shown == expected
 
 
+def test_syncs_and_renames_get_over_what_the_service_stumbles_over(home):
+    with running_service(listen="127.0.0.1:0") as service:
+        token = home.path / "token"
+        token.write_text(service.token)
+        with Trouble(service.address, "/fs/apply", ()) as line:
+            options = ["--endpoint", line.address, "--token-file", str(token)]
+            with home.mounted("buckets", "--write-back", *options) as path:
+                data = path / "data"
+                data.mkdir()
+                (data / "f").write_bytes(b"one")
+                sync(path)
+                line.expect("500", "500", "500")
+                (data / "f").write_bytes(b"two")
+                sync(path)
+                assert line.met == 3
+                line.expect("500", "500")
+                (data / "f").write_bytes(b"three")
+                (data / "f").rename(data / "g")
+                assert line.met == 5
+                saves = sorted((data / ".versions" / "g").iterdir())
+                assert [save.read_bytes() for save in saves] == [b"one", b"two", b"three"]
+
+
 TOOLS = {
     "reads pages": ["cat", "data/f"],
     "reads past the page cache": ["dd", "iflag=direct", "if=data/f"],

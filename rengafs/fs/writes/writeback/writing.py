@@ -28,7 +28,12 @@ from rengafs.fs.writes.writeback.keeping import keep_all
 from rengafs.fs.writes.writeback.outbox import Chain, Entry, Outbox
 from rengafs.fs.writes.writeback.records import Queued
 from rengafs.protocol import names
-from rengafs.protocol.errors import RengafsError, Unavailable
+from rengafs.protocol.errors import (
+    InternalError,
+    RengafsError,
+    Unavailable,
+    UnexpectedAnswer,
+)
 from rengafs.protocol.operations import (
     Commit,
     MakeFile,
@@ -51,6 +56,9 @@ IDS = 2000
 MOST_FILES = 50_000
 """Of which something waits: each is some kilobytes of memory."""
 MOST_LAYERS = 50
+STUMBLES = InternalError, UnexpectedAnswer
+"""What the service, or who stands before it, may well be over in a moment."""
+AGAIN_SECONDS = 0.5
 HASHED_HERE = 64 << 10
 """Larger payloads are hashed in a thread."""
 
@@ -279,11 +287,26 @@ class WriteBack(Saver):
 
     async def settle(self, files: Iterable[int]) -> None:
         """Wait until the service has all that was saved of *files*."""
-        await self.outbox.settle(files)
+        wanted = list(files)
+        await self._insist(lambda: wanted)
 
     async def settle_all(self) -> None:
         """Wait until the service has all that was saved."""
-        await self.outbox.settle([chain.file for chain in self.outbox.chains()])
+        wanted = [chain.file for chain in self.outbox.chains()]
+        await self._insist(lambda: wanted)
+
+    async def _insist(self, files: Callable[[], list[int]], seconds: float | None = None) -> None:
+        """Wait until the service has all of *files*; what it stumbles over is tried again soon."""
+        bound = self.outbox.limits.patience_seconds if seconds is None else seconds
+        until = trio.current_time() + bound
+        while True:
+            try:
+                await self.outbox.settle(files(), max(0.0, until - trio.current_time()))
+                return
+            except STUMBLES:
+                if trio.current_time() + AGAIN_SECONDS >= until:
+                    raise
+            await trio.sleep(AGAIN_SECONDS)
 
     async def settle_in(self, directory: int, seconds: float | None = None) -> None:
         """Wait until the service has all that was made or saved in a directory."""
@@ -333,8 +356,8 @@ class WriteBack(Saver):
     async def _settle(
         self, concerned: Callable[[Inode], bool], seconds: float | None = None
     ) -> None:
-        if files := self._files(concerned):
-            await self.outbox.settle(files, seconds)
+        if self._files(concerned):
+            await self._insist(lambda: self._files(concerned), seconds)
 
     def _files(self, concerned: Callable[[Inode], bool]) -> list[int]:
         """Return the files that *concerned* says yes to, of those of which something waits."""
