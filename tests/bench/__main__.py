@@ -3,6 +3,9 @@
 Exits with 1 if a promised ratio was not reached. Here are limits; `bench.peers` compares with
 what people use today.
 
+``--publish`` keeps the samples in ``results/limits.json``, in the place of earlier ones of the same
+work, and writes the table of all of them into ``BENCHMARKS.md``.
+
 An area is a module of this package with ``rows(scratch, quick)``, which yields `Row`. One
 that has ``PARTS`` takes their names as a third argument: ``python -m bench reads:warm,far``.
 """
@@ -15,13 +18,22 @@ import platform
 import statistics
 import sys
 import tempfile
+import time
 from pathlib import Path
 
-from bench.timing import Row
+from bench.timing import Row, row_of
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results" / "limits.json"
+TEXT = HERE / "BENCHMARKS.md"
+BEGIN, END = "<!-- limits: written by make bench-limits -->\n", "<!-- end of limits -->\n"
+HEAD = """\
+| work | rengafs: median (range) | compared with | ratio | to reach | reached |
+| --- | --- | --- | --- | --- | --- |"""
 
 AREAS = sorted(
     path.stem
-    for path in Path(__file__).parent.glob("*.py")
+    for path in HERE.glob("*.py")
     if path.stem not in ("__init__", "__main__", "timing") and not path.stem.startswith("test_")
 )
 
@@ -52,18 +64,35 @@ def _chosen(text: str) -> tuple[str, set[str]]:
     return area, {part for part in parts.split(",") if part}
 
 
+def publish(measured: list[dict], machine: str) -> None:
+    """Take new samples into what is published."""
+    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+    places = {(row["area"], row["work"], row["limit"]): row for row in known}
+    when = time.strftime("%Y-%m-%d", time.gmtime())
+    for row in measured:
+        places[row["area"], row["work"], row["limit"]] = {**row, "machine": machine, "on": when}
+    rows = sorted(places.values(), key=lambda row: AREAS.index(row["area"]))
+    RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
+    machines = "; ".join(sorted({f"{row['machine']}, {row['on']}" for row in rows}))
+    table = "\n".join([HEAD, *(line(row_of(row)) for row in rows)])
+    before, rest = TEXT.read_text().split(BEGIN)
+    after = rest.split(END)[1]
+    TEXT.write_text(f"{before}{BEGIN}\n{machines}.\n\n{table}\n\n{END}{after}")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="bench")
     parser.add_argument("areas", nargs="*", metavar="AREA", help=f"of {', '.join(AREAS)}")
     parser.add_argument("--json", type=Path, help="where to keep every sample")
+    parser.add_argument("--publish", action="store_true", help="keep them in the documentation")
     options = parser.parse_args()
     chosen = dict(_chosen(text) for text in options.areas or AREAS)
     if unknown := set(chosen) - set(AREAS):
         parser.error(f"there is no area {', '.join(sorted(unknown))}; there are {AREAS}")
     quick = os.environ.get("QUICK", "") not in ("", "0")
-    print(f"{platform.platform()}, {os.cpu_count()} CPUs, Python {platform.python_version()}")
-    print("| work | rengafs: median (range) | compared with | ratio | to reach | reached |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    machine = f"{platform.platform()}, {os.cpu_count()} CPUs, Python {platform.python_version()}"
+    print(machine)
+    print(HEAD)
     measured = []
     for area, parts in chosen.items():
         module = importlib.import_module(f"bench.{area}")
@@ -76,6 +105,8 @@ def main() -> int:
                 measured.append({"area": area, **row.as_json()})
     if options.json:
         options.json.write_text(json.dumps(measured, indent=2) + "\n")
+    if options.publish:
+        publish(measured, machine)
     return 0 if all(row["reached"] for row in measured) else 1
 
 

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 
 MADV_POPULATE_WRITE = 23
 """Of madvise(2), since Linux 5.14."""
@@ -56,6 +56,11 @@ class Row:
 
     def as_json(self) -> dict:
         return {**asdict(self), "ratio": self.ratio, "reached": self.reached}
+
+
+def row_of(told: dict) -> Row:
+    """Return the row that `Row.as_json` told of; what else is in *told* is passed over."""
+    return Row(**{name.name: told[name.name] for name in fields(Row)})
 
 
 def _ratio(ours: list[float], theirs: list[float]) -> float:
