@@ -109,9 +109,9 @@ class PlainS3:
 
         return in_loop(self.with_store(work))
 
-    def get(self) -> float:
+    def get(self, bucket: str = "", key: str = "key") -> float:
         async def work(store: Any) -> None:
-            answer = await store.get_object(Bucket=self.bucket, Key="key")
+            answer = await store.get_object(Bucket=bucket or self.bucket, Key=key)
             async with answer["Body"] as body:
                 async for _ in body.iter_chunks(1 << 20):
                     pass
@@ -134,9 +134,10 @@ class SwiftLibrary:
             store.put_object(self.container, "key", self.data)
         return watch.seconds
 
-    def get(self) -> float:
+    def get(self, container: str = "", key: str = "key") -> float:
         with timed() as watch, closing(self.open()) as store:
-            _, pieces = store.get_object(self.container, "key", resp_chunk_size=1 << 20)
+            where = container or self.container
+            _, pieces = store.get_object(where, key, resp_chunk_size=1 << 20)
             for _ in pieces:
                 pass
         return watch.seconds
@@ -152,7 +153,8 @@ class PlainSwift:
         headers = {"x-auth-user": swift.user, "x-auth-key": swift.key}
         answer = httpx.get(swift.auth_url, headers=headers, trust_env=False)
         self.headers = {"x-auth-token": answer.headers["x-auth-token"]}
-        self.url = f"{answer.headers['x-storage-url']}/{container()}"
+        self.account = answer.headers["x-storage-url"]
+        self.url = f"{self.account}/{container()}"
         httpx.put(self.url, headers=self.headers, trust_env=False).raise_for_status()
 
     def put(self) -> float:
@@ -160,11 +162,12 @@ class PlainSwift:
             client.put(f"{self.url}/key", headers=self.headers, content=self.data)
         return watch.seconds
 
-    def get(self) -> float:
+    def get(self, container: str = "", key: str = "key") -> float:
+        where = f"{self.account}/{container}" if container else self.url
         with (
             timed() as watch,
             httpx.Client(trust_env=False, timeout=60) as client,
-            client.stream("GET", f"{self.url}/key", headers=self.headers) as answer,
+            client.stream("GET", f"{where}/{key}", headers=self.headers) as answer,
         ):
             for _ in answer.iter_bytes(1 << 20):
                 pass
@@ -175,11 +178,9 @@ def rows(scratch: Path, quick: bool):
     size = (32 if quick else 256) << 20
     mib = size >> 20
     with running_swift() as swift, running_gateway() as gateway:
-        file = scratch / "backends.toml"
+        file, ours = scratch / "backends.toml", container()
         file.write_text(
-            CONFIGURATION.format(
-                swift=swift, gateway=gateway, swift_container=container(), bucket=container()
-            )
+            CONFIGURATION.format(swift=swift, gateway=gateway, swift_container=ours, bucket=ours)
         )
         os.environ["TEST_SWIFT_KEY"], os.environ["TEST_S3_KEY"] = swift.key, gateway.secret_key
         with (
@@ -191,10 +192,11 @@ def rows(scratch: Path, quick: bool):
                 ("swift-here", PlainSwift(swift, size)),
                 ("swift-here", SwiftLibrary(swift, size)),
             ):
-                yield from _pair(talk, Plainly(service), name, plain, mib, rounds=3 if quick else 5)
+                pair = partial(_pair, talk, Plainly(service), name, plain, ours)
+                yield from pair(mib, rounds=3 if quick else 5)
 
 
-def _pair(talk: Any, plainly: Plainly, name: str, plain: Any, mib: int, rounds: int):
+def _pair(talk: Any, plainly: Plainly, name: str, plain: Any, ours: str, mib: int, rounds: int):
     bucket = talk.do(MakeBucket(name=container(), backend=name)).node
     files = iter(range(10**6))
     versions = []
@@ -209,6 +211,9 @@ def _pair(talk: Any, plainly: Plainly, name: str, plain: Any, mib: int, rounds: 
 
     def get() -> float:
         return mib / plainly.get(versions[-1])
+
+    def the_same() -> float:
+        return mib / plain.get(ours, talk.run(calls.whereabouts(versions[-1])).blob)
 
     yield compare(
         f"{name}: put {mib} MiB",
@@ -227,4 +232,5 @@ def _pair(talk: Any, plainly: Plainly, name: str, plain: Any, mib: int, rounds: 
         get,
         lambda: mib / plain.get(),
         rounds=rounds,
+        peer=("it, of what the service has stored", the_same),
     )
