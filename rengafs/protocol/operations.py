@@ -292,11 +292,18 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     problem: Problem | None = None
 
 
-class FileHere(msgspec.Struct, frozen=True, kw_only=True):
-    """A file on the service's own machine."""
+SOURCE_DATA, SOURCE_ABOUT = "data", "about.json"
 
-    path: str
+
+class FileHere(msgspec.Struct, frozen=True, kw_only=True):
+    """A file on the service's own machine: `SOURCE_DATA` in a directory.
+
+    Beside it, `SOURCE_ABOUT` is JSON of which the member ``file`` is the node whose content it is.
+    """
+
+    directory: str
     device: int
+    """Of the file, as stat(2) tells it."""
     inode: int
 
 

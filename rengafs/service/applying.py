@@ -8,7 +8,7 @@ operation has been carried out.
 import hashlib
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TypeGuard
 
 import anyio
@@ -101,8 +101,10 @@ async def _apply_frames(parts: Parts, call: Call, frames: "_Frames") -> list[Out
     if first is None:
         raise BadRequest("the body is empty; its first frame says whether it is atomic")
     head = decode(first.json, Apply)
-    named = None if head.ahead is None else head.source
-    with nullcontext() if named is None else lying.opened(call.request, named) as source:
+    opened: AbstractContextManager[Source | None] = nullcontext()
+    if head.ahead is not None and head.source is not None:
+        opened = lying.opened(call.request, head.source, head.ahead)
+    with opened as source:
         return await _carry_out(parts, call.actor(head.client), head, frames, source)
 
 

@@ -1,6 +1,8 @@
 """Content that need not travel: it lies in a file that a client on this machine writes.
 
-Only who runs the service may name one: others could have it read what is not theirs.
+Only who runs the service may name one: others could have it read what is not theirs. And lest
+one be taken for them who merely speaks through a proxy of theirs, what is named must say itself
+that it is meant: see `FileHere`. Nobody far away can put such a file here.
 """
 
 import os
@@ -9,12 +11,16 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
 import anyio.to_thread
+import msgspec
 from starlette.requests import Request
 
 from rengafs.backends.base import PIECE_BYTES, Growing
 from rengafs.protocol.errors import NotSupported
-from rengafs.protocol.operations import FileHere
+from rengafs.protocol.operations import SOURCE_ABOUT, SOURCE_DATA, FileHere
 from rengafs.service.peers import is_ourselves
+
+MOST_ABOUT = 64 << 20
+"""Bytes of a description: it names all ranges that were written."""
 
 
 class Source(Growing):
@@ -52,14 +58,16 @@ class Source(Growing):
 
 
 @contextmanager
-def opened(request: Request, named: FileHere) -> Iterator[Source]:
-    """Give the file that a client names. Raises `NotSupported`: its bytes must be sent."""
+def opened(request: Request, named: FileHere, node: int) -> Iterator[Source]:
+    """Give the file that a client names as the new content of *node*.
+
+    Raises `NotSupported`: its bytes must be sent.
+    """
     if not is_ourselves(request):
         raise NotSupported("only the service's own user may name a file; send the bytes")
     try:
-        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        descriptor = os.open(named.path, flags)
-    except (OSError, ValueError) as error:
+        descriptor = _open(named.directory, node)
+    except (OSError, ValueError, msgspec.DecodeError) as error:
         raise NotSupported(f"the source can't be read here ({error}); send its bytes") from None
     try:
         status = os.fstat(descriptor)
@@ -69,3 +77,21 @@ def opened(request: Request, named: FileHere) -> Iterator[Source]:
         yield Source(descriptor)
     finally:
         os.close(descriptor)
+
+
+class _About(msgspec.Struct):
+    file: int
+
+
+def _open(directory: str, node: int) -> int:
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    place = os.open(directory, flags | os.O_DIRECTORY)
+    try:
+        about = os.open(SOURCE_ABOUT, flags, dir_fd=place)
+        with open(about, "rb") as file:
+            meant = msgspec.json.decode(file.read(MOST_ABOUT), type=_About).file
+        if meant != node:
+            raise ValueError(f"it is the content of {meant}, not of {node}")
+        return os.open(SOURCE_DATA, flags, dir_fd=place)
+    finally:
+        os.close(place)

@@ -1,5 +1,6 @@
 """Content that lies in a file of the service's machine: whose, and which, it may be."""
 
+import json
 import os
 import subprocess
 import sys
@@ -28,10 +29,12 @@ print(sock.makefile().read())
 """
 
 
-def named(path: Path, **other: int) -> FileHere:
-    status = os.stat(path)
+def named(data: Path, node: int, **other: int) -> FileHere:
+    """Name a file, as a mount names its draft of a node."""
+    (data.parent / "about.json").write_text(json.dumps({"file": node, "length": 17}))
+    status = os.stat(data)
     facts = {"device": status.st_dev, "inode": status.st_ino, **other}
-    return FileHere(path=str(path), **facts)
+    return FileHere(directory=str(data.parent), **facts)
 
 
 def body(node: int, source: FileHere, lying: int, length: int | None = None) -> bytes:
@@ -42,7 +45,7 @@ def body(node: int, source: FileHere, lying: int, length: int | None = None) -> 
 
 @pytest.fixture
 def secret(tmp_path: Path) -> Path:
-    path = tmp_path / "secret"
+    path = tmp_path / "data"
     path.write_bytes(b"not for everybody")
     path.chmod(0o600)
     return path
@@ -60,7 +63,9 @@ def sent(talk: Talk, address: str, token: str, content: bytes) -> httpx.Response
 def test_who_runs_the_service_may_name_a_file(secret: Path) -> None:
     with running_service() as service, talking(service) as talk:
         file = talk.file(talk.bucket(), "f")
-        answer = sent(talk, service.address, service.token, body(file.id, named(secret), 17))
+        answer = sent(
+            talk, service.address, service.token, body(file.id, named(secret, file.id), 17)
+        )
         assert answer.status_code == 200, answer.text
         (outcome,) = answer.json()
         assert talk.content(outcome["version"]["id"]) == b"not for everybody"
@@ -73,7 +78,7 @@ def test_nobody_else_may(secret: Path) -> None:
         sock.chmod(0o666)
         for above in sock.parents[:-2]:
             above.chmod(0o755)
-        text = body(file.id, named(secret), 17).decode()
+        text = body(file.id, named(secret, file.id), 17).decode()
         head = (
             f"POST {FS}/apply HTTP/1.1\r\nHost: service\r\nContent-Length: {len(text)}\r\n"
             "Connection: close\r\n"
@@ -89,29 +94,52 @@ def test_nobody_else_may(secret: Path) -> None:
 def test_nobody_may_over_a_network(secret: Path) -> None:
     with running_service(listen="127.0.0.1:0") as service, talking(service) as talk:
         file = talk.file(talk.bucket(), "f")
-        answer = sent(talk, service.address, service.token, body(file.id, named(secret), 17))
+        answer = sent(
+            talk, service.address, service.token, body(file.id, named(secret, file.id), 17)
+        )
         assert answer.status_code == 501, answer.text
 
 
 def test_it_is_that_very_file_and_as_long_as_is_said(secret: Path, tmp_path: Path) -> None:
-    fifo, link = tmp_path / "fifo", tmp_path / "link"
-    os.mkfifo(fifo)
-    link.symlink_to(secret)
-    gone = FileHere(path=str(tmp_path / "gone"), device=1, inode=1)
+    other = tmp_path / "other"
+    other.mkdir()
     with running_service() as service, talking(service) as talk:
         file = talk.file(talk.bucket(), "f")
-        for content, status in (
-            (body(file.id, named(secret, inode=1), 17), 501),
-            (body(file.id, named(fifo), 17), 501),
-            (body(file.id, named(link), 17), 501),
-            (body(file.id, gone, 17), 501),
-            (body(file.id, named(secret), 18), 501),
-            (body(file.id, named(secret), 16), 503),  # it has grown since, as it seems
-        ):
+        good = named(secret, file.id)
+        answers = [
+            (body(file.id, named(secret, file.id, inode=1), 17), 501),
+            (body(file.id, good, 18), 501),
+            (body(file.id, good, 16), 503),  # it has grown since, as it seems
+            (body(file.id, FileHere(directory="/gone", device=1, inode=1), 17), 501),
+        ]
+        for content, status in answers:
             answer = sent(talk, service.address, service.token, content)
             assert answer.status_code == status, answer.text
-        wrong = sent(talk, service.address, service.token, body(file.id, named(secret), 17, 5))
+        wrong = sent(talk, service.address, service.token, body(file.id, good, 17, 5))
         assert wrong.json()[0]["problem"]["code"] == "bad_request"
+        for make in (lambda path: path.symlink_to(secret), os.mkfifo):
+            data = other / "data"
+            data.unlink(missing_ok=True)
+            make(data)
+            answer = sent(
+                talk, service.address, service.token, body(file.id, named(data, file.id), 17)
+            )
+            assert answer.status_code == 501, answer.text
         assert secret.read_bytes() == b"not for everybody"
         blobs = service.data / "blobs"
         assert [*blobs.glob("??/*"), *blobs.glob("tmp/*")] == []
+
+
+def test_what_is_not_meant_as_content_is_not_taken(secret: Path) -> None:
+    """Who speaks through a proxy of the service's user could name any file else."""
+    about = secret.parent / "about.json"
+    with running_service() as service, talking(service) as talk:
+        file = talk.file(talk.bucket(), "f")
+        good = named(secret, file.id)
+        for text in ("{}", "no JSON", json.dumps({"file": file.id + 1})):
+            about.write_text(text)
+            answer = sent(talk, service.address, service.token, body(file.id, good, 17))
+            assert answer.status_code == 501, answer.text
+        about.unlink()
+        answer = sent(talk, service.address, service.token, body(file.id, good, 17))
+        assert answer.status_code == 501, answer.text

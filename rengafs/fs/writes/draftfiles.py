@@ -23,11 +23,11 @@ from pathlib import Path
 import msgspec
 
 from rengafs.protocol.errors import InternalError, NoSpace, QuotaExceeded, TooLarge
-from rengafs.protocol.operations import FileHere
+from rengafs.protocol.operations import SOURCE_ABOUT, SOURCE_DATA, FileHere
 
 log = logging.getLogger(__name__)
 
-DATA, BEFORE, ABOUT = "data", "before", "about.json"
+DATA, BEFORE, ABOUT = SOURCE_DATA, "before", SOURCE_ABOUT
 
 Piece = tuple[int, bytes | bytearray]
 """Bytes and the offset where they belong."""
@@ -138,8 +138,8 @@ class DraftFiles:
         """Return where the bytes are, for another process."""
         with told("find a draft"):
             status = os.fstat(self._data)
-        path = os.path.abspath(self.directory / DATA)
-        return FileHere(path=path, device=status.st_dev, inode=status.st_ino)
+        place = os.path.abspath(self.directory)
+        return FileHere(directory=place, device=status.st_dev, inode=status.st_ino)
 
     def detach(self) -> None:
         """Go on with a copy of the bytes: the file is somebody else's now."""
