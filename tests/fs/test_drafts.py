@@ -720,3 +720,23 @@ async def test_a_closed_draft_says_so(tmp_path):
         await draft.write(0, b"x")
     with pytest.raises(trio.ClosedResourceError):
         await draft.read(0, 1)
+
+
+async def test_a_description_never_says_less_than_was_saved(tmp_path: Path) -> None:
+    """Else whoever finds it when the mount was killed would cut the file."""
+    store = DraftStore(tmp_path / "drafts", trio.CapacityLimiter(4), mount="m1")
+    draft = await store.make(file=FILE, base=None, base_length=0, reader=None)
+    await draft.write(0, b"x" * 18_000)
+    plan = await draft.snapshot()
+    assert plan.is_small
+    await draft.committed(plan, 7, 18_000)
+    await draft.write(18_000, b"y" * 600_000)  # the first bytes that get to the disk
+    (place,) = (tmp_path / "drafts").iterdir()
+    about = msgspec.json.decode((place / ABOUT).read_bytes(), type=About)
+    assert (about.base, about.base_length) == (7, 18_000)
+    assert about.length >= 18_000
+    await draft.truncate(5000)
+    await draft.checkpoint()
+    about = msgspec.json.decode((place / ABOUT).read_bytes(), type=About)
+    assert (about.length, about.base_length) == (5000, 5000)
+    await draft.discard()

@@ -263,6 +263,10 @@ class Model:
                 del self.files[name]
                 self._newest.pop(name, None)
 
+    def is_newest_of(self, name: str, handles: set[int]) -> bool:
+        """Whether the last save of a name is one of these handles'."""
+        return self._newest.get(name) in handles - {0}
+
     def _change(self, name: str, handle: int, content: bytes) -> None:
         self.files[name] = content
         self._dirty.add(name)
@@ -349,8 +353,12 @@ class Expected:
 
     def _check_history(self, name: str, shown: list[bytes]) -> None:
         """Acknowledged saves, and at most such after them as were under way, none twice."""
-        for model in (self.perhaps, self.surely):
-            saves = model.saves.get(name, [])
+        surely = self.surely.saves.get(name, [])
+        candidates = [self.perhaps.saves.get(name, []), surely]
+        if self.surely.is_newest_of(name, {one.handle for one in self._pending}):
+            # Whose last save it is went on writing: what was saved of that takes its place.
+            candidates.append(surely[:-1])
+        for saves in candidates:
             more = shown[len(saves) :]
             if shown[: len(saves)] == saves and all(
                 any(one == state.get(name) for state in self.states()) for one in more

@@ -308,6 +308,7 @@ class Draft:
         self._committed = flight.generation
         self.base, self._base_size = version, size
         self.base_length = min(size, flight.cut)
+        self._bytes.saved(self.base_length)
         self._why = ""
         self._store.unkept.add(self)
         if flight.saved or flight.cut < plan.length:

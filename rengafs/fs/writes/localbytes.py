@@ -73,6 +73,10 @@ class LocalBytes:
         self.stored.cut(length)
         self.stored_length = min(self.stored_length, length)
 
+    def saved(self, length: int) -> None:
+        """Take in that the service has *length* bytes: a description must not say less."""
+        self.stored_length = max(self.stored_length, length)
+
     def take(self) -> deque[Piece]:
         """Empty the buffer and return what was in it."""
         self._place.buffered_bytes -= self._buffer.size
