@@ -198,7 +198,8 @@ def test_a_signal_while_it_starts_ends_a_mount_without_a_traceback(home, until, 
         finally:
             process.send_signal(number)
             out, err = process.communicate(timeout=240)
-        assert process.returncode in (0, 128 + number), (delay, out, err)
+        # By the signal itself (as a shell tells: 128 more), by its code, or unmounted in order.
+        assert process.returncode in (0, 128 + number, -number), (delay, out, err)
         assert "Traceback" not in err, (delay, err)
         assert home.leftovers() == []
 
