@@ -230,6 +230,22 @@ async def test_strides_are_fetched_before_they_are_read_and_nothing_else_is(tmp_
         assert len(set(setup.source.streams)) == len(setup.source.streams)
 
 
+async def test_closing_waits_for_what_is_about_to_be_fetched_ahead(tmp_path, monkeypatch):
+    size = 40 * MIB
+    async with setup_of(tmp_path, size) as setup:
+        reader, pattern = setup.reader(), Readahead(size)
+        missing_run = setup.cache.missing_run
+
+        async def a_slow_look(*arguments):
+            await trio.sleep(0.05)
+            return await missing_run(*arguments)
+
+        for offset in range(0, 16 * MIB, 4 * MIB):
+            await reader.read(offset, 4096, pattern)
+            monkeypatch.setattr(setup.cache, "missing_run", a_slow_look)
+        assert setup.nursery.child_tasks  # else closing has nothing to wait for
+
+
 async def test_a_backward_read_takes_few_requests_and_each_byte_is_sent_once(tmp_path):
     size = 32 * MIB
     async with setup_of(tmp_path, size, disk_bytes=0) as setup:

@@ -77,6 +77,7 @@ class VersionReader:
         self.is_lost = False
         """Whether the service does not have the version any more, and its number is another's."""
         self._whole: _Whole | None = None
+        self._bringing: set[_Task] = set()
         self._bulk = bulk
         self._blobs = blobs
         self._blob: BlobFile | None = None
@@ -108,7 +109,9 @@ class VersionReader:
             self._leave_run(pattern)
         for ahead in plan.ahead:
             what = f"version {self.version} is fetched ahead"
-            self._nursery.start_soon(attempt, what, self._bring, *ahead, pattern)
+            task = _Task()
+            self._bringing.add(task)
+            self._nursery.start_soon(attempt, what, self._bring, task, *ahead, pattern)
         parts = []
         while offset < stop:
             end = min(stop, (offset // BLOCK_BYTES + 1) * BLOCK_BYTES)
@@ -146,10 +149,13 @@ class VersionReader:
 
         Reads that wait begin others, where they may.
         """
-        for stream in self._streams:
-            stream.cancel()
+        # These first: they may be about to begin a stream.
         if self._whole is not None:
             await self._whole.end()
+        for task in list(self._bringing):
+            await task.end()
+        for stream in self._streams:
+            stream.cancel()
         for stream in list(self._streams):
             await stream.done.wait()
         # Blocks being stored hold the semaphore: this waits for the last of them.
@@ -283,20 +289,28 @@ class VersionReader:
             for number, piece in stream.pieces(PIECE_BYTES):
                 self._cache.remember((self.version, "piece", number), piece)
 
-    async def _bring(self, start: int, stop: int, pattern: Readahead) -> None:
+    async def _bring(self, task: "_Task", start: int, stop: int, pattern: Readahead) -> None:
         """Have bytes that nobody waits for yet, if they are missing and there is room."""
+        try:
+            with task.scope:
+                start, stop = await self._still_missing(start, stop)
+                if start < stop and self._stream_at(start) is None and not self._closed:
+                    self._started(start, stop, whole=True).users.add(pattern)
+        finally:
+            self._bringing.discard(task)
+            task.done.set()
+
+    async def _still_missing(self, start: int, stop: int) -> tuple[int, int]:
+        """Return what of a range to fetch before it is asked for: (start, start) for nothing."""
         if self.size <= BLOCK_BYTES or not self._budget.has_room(stop - start):
-            return  # a small file comes whole, with its first byte
+            return start, start  # a small file comes whole, with its first byte
         pieces = range(start // PIECE_BYTES, -(-stop // PIECE_BYTES))
         if all(self._cache.recall((self.version, "piece", number)) for number in pieces):
-            return
+            return start, start
         blocks = start // BLOCK_BYTES, -(-stop // BLOCK_BYTES)
         stop = min(stop, await self._cache.missing_run(self.version, *blocks) * BLOCK_BYTES)
         under_way = self._stream_at(stop - 1)
-        if under_way is not None:
-            stop = under_way.start
-        if start < stop and self._stream_at(start) is None and not self._closed:
-            self._started(start, stop, whole=True).users.add(pattern)
+        return start, stop if under_way is None else under_way.start
 
     async def _run_whole(self, whole: "_Whole") -> None:
         run = Readahead(self.size)
