@@ -1,6 +1,7 @@
 """``rengafs cache`` and ``rengafs warm``, as a user runs them against a service elsewhere."""
 
 import json
+import os
 
 import pytest
 
@@ -66,6 +67,20 @@ def test_warm_brings_files_into_the_cache_which_tells_of_them_and_finds_a_flippe
     assert cleared["blocks"] >= status["blocks"] - 1
     assert _json(home.run("cache", "status", "--json"))["bytes"] == 0
     assert (far / "big").read_bytes() == bytes(range(256)) * (3 << 12)
+
+
+def test_warm_keeps_all_of_a_long_file_whatever_was_left_out_when_it_was_read(home, far):
+    blocks = 96
+    content = b"".join(bytes([number]) * (1 << 20) for number in range(blocks))
+    (far / "long").write_bytes(content)
+    with (far / "long").open("rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        assert file.read() == content
+
+    done = _json(home.run("warm", far / "long", "--json"))
+
+    assert (done["bytes"], done["not_kept"], done["failed"]) == (len(content), 0, [])
+    assert _json(home.run("cache", "status", "--json"))["blocks"] >= blocks
 
 
 @pytest.mark.fuse

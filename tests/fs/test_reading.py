@@ -25,7 +25,7 @@ from rengafs.fs.reads.readahead import (
     STEPS,
     Readahead,
 )
-from rengafs.fs.reads.reading import Budget, Readers, VersionReader
+from rengafs.fs.reads.reading import LONG_BYTES, STORING, Budget, Readers, VersionReader
 from rengafs.fs.reads.streams import IDLE_SECONDS
 from rengafs.protocol.errors import Corrupt, NotFound, Unavailable, Unreachable
 from rengafs.protocol.records import Kind, Node, ReadResult
@@ -743,6 +743,49 @@ async def test_answers_that_wait_for_a_slow_disk_are_bounded(tmp_path):
         assert len(nursery.child_tasks) == MOST_STORING
         assert cache.recall((4 * MOST_STORING - 1, 0)) == b"x" * 4096
         cache.may_store.set()
+
+
+@pytest.mark.parametrize(
+    ("size", "is_thorough", "kept"),
+    [
+        (LONG_BYTES, False, STORING),
+        (LONG_BYTES, True, LONG_BYTES // MIB),
+        (LONG_BYTES - MIB, False, LONG_BYTES // MIB - 1),
+    ],
+    ids=["long", "thorough", "short"],
+)
+async def test_a_slow_disk_holds_up_only_who_wants_all_kept(
+    tmp_path, monkeypatch, size, is_thorough, kept
+):
+    async with setup_of(tmp_path, size, cached_bytes=2 * MIB) as setup:
+        may_store, put = trio.Event(), setup.cache.put
+
+        async def put_later(*arguments, **options):
+            await may_store.wait()
+            await put(*arguments, **options)
+
+        monkeypatch.setattr(setup.cache, "put", put_later)
+        reader, pattern = setup.reader(), Readahead(size, is_thorough=is_thorough)
+        read = trio.Event()
+
+        async def read_through() -> None:
+            assert await read_all(reader, pattern, size) == setup.content
+            read.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read_through)
+            if kept == STORING:
+                with trio.fail_after(60):
+                    await read.wait()
+            else:
+                await trio.testing.wait_all_tasks_blocked(0.2)
+                assert not read.is_set()
+            may_store.set()
+        reader.leave(pattern)
+        await reader.end_streams()
+
+        blocks = size // MIB
+        assert blocks - len(await setup.cache.missing_blocks(VERSION, blocks)) == kept
 
 
 async def test_numbers_that_mean_other_versions_now_are_read_anew(tmp_path):

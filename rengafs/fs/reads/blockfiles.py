@@ -157,7 +157,7 @@ class BlockFiles:
         except FileNotFoundError:
             # An eviction, maybe another process's, has just removed the empty folder.
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._write(path, version, index, data)
+            self._write(path, version, index, data, direct=direct)
         return True
 
     def write_whole(self, versions: Iterable[tuple[int, bytes]], keep_free_bytes: int) -> int:

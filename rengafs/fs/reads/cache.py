@@ -256,7 +256,7 @@ class BlockCache:
         stored = await self._write(version, index, data, direct=direct)
         if not stored and not self._full:
             await self._evict(size, always=True)
-            stored = await self._write(version, index, data)
+            stored = await self._write(version, index, data, direct=direct)
         if stored:
             self._count(size)
         else:

@@ -83,9 +83,13 @@ class Plan:
 
 
 class Readahead:
-    """The reads of one handle. *size* is the version's, in bytes."""
+    """The reads of one handle. *size* is the version's, in bytes.
 
-    def __init__(self, size: int) -> None:
+    :param is_thorough: the reader wants all that it reads kept on disk, more than it wants speed.
+    """
+
+    def __init__(self, size: int, *, is_thorough: bool = False) -> None:
+        self.is_thorough = is_thorough
         self._size = size
         self._run_start = 0
         self._next = 0

@@ -26,11 +26,13 @@ __all__ = ["Budget", "Readers", "Source", "VersionReader"]
 
 PATIENCE_SECONDS = 30.0
 
-STORING = 2
+STORING = 4
 """Blocks on their way to disk, of one reader, before its streams wait for them."""
 
 LONG_BYTES = 64 << 20
-"""Of longer versions, the kernel's page cache needs no second copy beside the reader's."""
+"""Of longer versions, the kernel's page cache needs no second copy beside the reader's; and
+where the disk is slower than the service, blocks are left out rather than waited for: from
+such a disk they would be read no faster than from there."""
 
 IDLE_READERS = 256
 IDLE_SECONDS = 30.0
@@ -72,6 +74,8 @@ class VersionReader:
         self._patience = patience_seconds
         self._streams: list[Stream] = []
         self._storing = trio.Semaphore(STORING)
+        self._thorough: set[Readahead] = set()
+        """The handles that want all blocks kept, long as it takes."""
         self._nobody = Readahead(size)
         self._closed = False
         self.is_lost = False
@@ -104,6 +108,8 @@ class VersionReader:
         if self._blob is not None:
             return await self._blob.read(offset, stop)
         pattern = pattern or self._nobody
+        if pattern.is_thorough:
+            self._thorough.add(pattern)
         plan = pattern.plan(offset, stop - offset)
         if plan.access is not Access.SEQUENTIAL:
             self._leave_run(pattern)
@@ -123,6 +129,7 @@ class VersionReader:
     def leave(self, pattern: Readahead) -> None:
         """End what is fetched only for the handle of *pattern*: it is closed."""
         self._leave(pattern, self._streams)
+        self._thorough.discard(pattern)
         if self._whole is not None and self._whole.pattern is pattern:
             self._whole.scope.cancel()
 
@@ -313,7 +320,7 @@ class VersionReader:
         return start, stop if under_way is None else under_way.start
 
     async def _run_whole(self, whole: "_Whole") -> None:
-        run = Readahead(self.size)
+        run = Readahead(self.size, is_thorough=True)
         blocks = -(-self.size // BLOCK_BYTES)
         try:
             with whole.scope:
@@ -321,10 +328,13 @@ class VersionReader:
                     await self.read(index * BLOCK_BYTES, BLOCK_BYTES, run)
         finally:
             self._leave_run(run)
+            self._thorough.discard(run)
             self._whole = None
             whole.done.set()
 
     async def _deliver(self, index: int, block: bytes) -> None:
+        if self.size >= LONG_BYTES and not self._thorough and not self._storing.value:
+            return  # not even in memory: who wants it kept later must not find it there
         # In memory at once, for whoever comes next; on disk beside the stream. Also if the
         # stream is being cancelled: a tool closes a file as soon as it has the last byte.
         self._cache.remember((self.version, index), block)

@@ -333,7 +333,8 @@ class FileHandle:
         self._writes = access != os.O_RDONLY
         self._wrote = False
         """Whether it has, since its last commit."""
-        self._pattern = Readahead(content.size)
+        # Who asks past the page cache, as `rengafs warm`, fills the one on disk.
+        self._pattern = Readahead(content.size, is_thorough=bool(flags & os.O_DIRECT))
         self._key = uuid.uuid4().hex
         """Names this handle in its commits: a later one supersedes an earlier."""
 
