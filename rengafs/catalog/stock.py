@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, func, select, update
 
 from rengafs.catalog.parking import PARKED
 from rengafs.catalog.schema import blobs, head, versions
@@ -61,6 +61,12 @@ def list_blobs(connection: Connection, after: int, limit: int) -> list[Known]:
         Known(row.id, Blob(row.backend, row.key, row.size, row.sha256, row.pieces or b""))
         for row in connection.execute(query)
     ]
+
+
+def bytes_of_blobs(connection: Connection) -> int:
+    """Return how many bytes all blobs have."""
+    query = select(func.coalesce(func.sum(blobs.c.size), 0))
+    return int(connection.execute(query).scalar_one())
 
 
 def versions_of(connection: Connection, blob: int, limit: int = 100) -> list[int]:

@@ -280,12 +280,16 @@ def retention(bucket: int) -> Flow[Retention]:
     return (yield from _get(endpoints.RETENTION, bucket=bucket))
 
 
-def prune(bucket: int, *, dry_run: bool = False, listed: int = 0) -> Flow[Pruned]:
+def prune(
+    bucket: int, *, dry_run: bool = False, listed: int = 0, after: int = 0, seconds: float = 0
+) -> Flow[Pruned]:
     """Take from history what a bucket's rule does not keep. Raises `NotFound`, `Forbidden`.
 
     :param listed: how many of the versions that go are told one by one, at the most.
+    :param after: where an earlier answer ended; see `Pruned.after`.
+    :param seconds: how long it may take, about; 0: until all is done.
     """
-    body = PruneHistory(dry_run=dry_run, listed=listed)
+    body = PruneHistory(dry_run=dry_run, listed=listed, after=after, seconds=seconds)
     # Repeated, it finds the rest.
     reply = yield from ask(endpoints.PRUNE.request(ids={"bucket": bucket}, body=body))
     return endpoints.PRUNE.decode(reply)

@@ -21,6 +21,11 @@ class PruneHistory(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
     """Only say what would go."""
     listed: int = 0
     """How many of the versions that go are told one by one, at the most."""
+    after: int = 0
+    """Go on where an earlier answer ended; see `Pruned.after`."""
+    seconds: float = 0
+    """Answer after about so long, though there is more to take. 0: when all is done, as always
+    if only asked what would go."""
 
 
 class PrunedVersion(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +66,8 @@ class Pruned(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     listed: list[PrunedVersion] = []
     spared: list[SparedVersion] = []
     """Of those *held*, as many as are told one by one. Only of a dry run."""
+    after: int | None = None
+    """Where to go on with another request; None: this was all."""
 
 
 class Hold(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

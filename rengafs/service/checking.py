@@ -7,7 +7,7 @@ sweeper's, and only counted here.
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import anyio.to_thread
@@ -44,10 +44,14 @@ class Report:
     """What a check found."""
 
     blobs: int = 0
+    size: int = 0
+    """Bytes of them."""
     damaged: list[Damage] = field(default_factory=list)
     sums_agree: bool = True
     orphans: int = 0
     """Blobs that no version needs, older than the sweeper's grace."""
+    stored: int = 0
+    """Blobs that the backends have."""
 
     @property
     def clean(self) -> bool:
@@ -62,6 +66,7 @@ async def check(
     contents: bool = False,
     repair: bool = False,
     grace_seconds: float = GRACE_SECONDS,
+    told: Callable[[Report], None] = lambda so_far: None,
 ) -> Report:
     """Compare; return what was found, before any repair.
 
@@ -69,28 +74,57 @@ async def check(
     :param repair: mark damaged blobs as lost: the next save of the same bytes then heals
         their versions, and until then reading them fails as before. What was marked and is
         whole again (its disk was not there) is unmarked. The sums are corrected.
+    :param told: called now and then, with what was looked at so far.
     """
     report = Report(sums_agree=await anyio.to_thread.run_sync(catalog.sums_agree))
     after = 0
     while page := await anyio.to_thread.run_sync(catalog.blobs, after, PAGE):
         for known in page:
-            report.blobs += 1
-            damage = await _examine(catalog, known, backends, contents)
+            end = report.size + known.blob.size
+
+            def read(count: int, end: int = end) -> None:
+                report.size = min(end, report.size + count)
+                told(report)
+
+            damage = await _examine(catalog, known, backends, contents, read)
             if damage is not None:
                 report.damaged.append(damage)
+            report.blobs += 1
+            report.size = end
+            told(report)
         after = page[-1].id
-    before = time.time() - grace_seconds
-    for backend in backends.values():
-        async for orphan in orphans(catalog, backend):
-            report.orphans += orphan.at <= before
+    await _count_stored(report, catalog, backends, grace_seconds, told)
     if repair and not report.clean:
         keys = {damage.blob: damage.better_key for damage in report.damaged}
         await anyio.to_thread.run_sync(catalog.repair, keys)
     return report
 
 
+async def _count_stored(
+    report: Report,
+    catalog: Catalog,
+    backends: Mapping[str, Backend],
+    grace_seconds: float,
+    told: Callable[[Report], None],
+) -> None:
+    """Count what the backends have, and what of it no version needs."""
+    before = time.time() - grace_seconds
+
+    def looked(count: int) -> None:
+        report.stored += count
+        told(report)
+
+    for backend in backends.values():
+        async for orphan in orphans(catalog, backend, looked):
+            report.orphans += orphan.at <= before
+
+
 async def _examine(
-    catalog: Catalog, known: Known, backends: Mapping[str, Backend], contents: bool
+    catalog: Catalog,
+    known: Known,
+    backends: Mapping[str, Backend],
+    contents: bool,
+    read: Callable[[int], None],
 ) -> Damage | None:
     blob = known.blob
     backend = backends.get(blob.backend)
@@ -99,7 +133,7 @@ async def _examine(
     if backend is None:
         what = f"the backend {blob.backend!r} is not enabled"
     else:
-        what = await _fault(backend, replace(blob, key=key), contents)
+        what = await _fault(backend, replace(blob, key=key), contents, read)
         better = LOST + key if what else key
     if not what and blob.key == key:
         return None
@@ -108,7 +142,7 @@ async def _examine(
     return Damage(known.id, blob.backend, what, blob.key, better, versions)
 
 
-async def _fault(backend: Backend, blob: Blob, contents: bool) -> str:
+async def _fault(backend: Backend, blob: Blob, contents: bool, read: Callable[[int], None]) -> str:
     """Return what is wrong with a blob, or nothing."""
     stop = blob.size if contents else min(blob.size, 1)
     found = hashlib.sha256()
@@ -116,11 +150,12 @@ async def _fault(backend: Backend, blob: Blob, contents: bool) -> str:
     try:
         if contents and is_mark(blob.sha256):
             # Nobody knows the hash of the whole; those of the pieces are compared.
-            async for _ in fetch(backend, blob, content, 0, blob.size):
-                pass
+            async for piece in fetch(backend, blob, content, 0, blob.size):
+                read(len(piece))
             return ""
         async for piece in backend.read(blob.key, 0, stop, size=blob.size):
             await anyio.to_thread.run_sync(found.update, piece)
+            read(len(piece))
     except Corrupt as error:
         return error.message
     if contents and found.hexdigest() != blob.sha256:

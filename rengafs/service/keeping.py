@@ -1,6 +1,8 @@
 """Handlers of how much of the past is kept: rules, prunes, leases, and what there is."""
 
 import logging
+import math
+import time
 
 from starlette.responses import Response
 
@@ -40,15 +42,20 @@ async def prune(parts: Parts, call: Call) -> Response:
     wanted: PruneHistory = call.body
     if not 0 <= wanted.listed <= MAX_LISTED:
         raise BadRequest(f"at most {MAX_LISTED} versions are told one by one")
+    if wanted.seconds < 0 or wanted.after < 0:
+        raise BadRequest("a prune goes on after a file's id, and for some seconds: none below 0")
     if wanted.dry_run:
         return answer(await parts.read(Catalog.plan_prune, call.id("bucket"), wanted.listed))
     call.refuse_read_only()
     actor = call.actor()
-    done = await parts.read(Catalog.begin_prune, call.id("bucket"), wanted.listed)
+    until = time.monotonic() + (wanted.seconds or math.inf)
+    done = await parts.read(Catalog.begin_prune, call.id("bucket"), wanted.listed, wanted.after)
     while not done.finished:
         await parts.write(Catalog.prune_piece, actor, done)
         for blob in done.take_freed():
             await _free(parts, blob)
+        if time.monotonic() >= until:
+            break
     return answer(done.report())
 
 

@@ -5,7 +5,7 @@ alone: it may be an upload under way. What is known is never removed.
 """
 
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,6 +17,9 @@ from rengafs.catalog.catalog import Catalog
 GRACE_SECONDS = 24 * 3600
 """An upload is part of history, or abandoned, long before: see `applying.HELD_SECONDS`."""
 AT_ONCE = 500
+
+Looked = Callable[[int], None]
+"""Called with how many more blobs were looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +38,17 @@ async def sweep(
     *,
     grace_seconds: float = GRACE_SECONDS,
     dry_run: bool = False,
+    looked: Looked = lambda count: None,
 ) -> Swept:
     """Remove what nothing refers to and is older than *grace_seconds*.
 
     :param dry_run: only count; temporaries are then not counted.
+    :param looked: called now and then, with how many more blobs were looked at.
     """
     before = time.time() - grace_seconds
     count = size = temporaries = 0
     for backend in backends.values():
-        async for orphan in orphans(catalog, backend):
+        async for orphan in orphans(catalog, backend, looked):
             if orphan.at > before:
                 continue
             if not dry_run:
@@ -60,7 +65,7 @@ async def _long_keys(catalog: Catalog, backend: str) -> Sequence[str]:
     return await anyio.to_thread.run_sync(catalog.long_keys, backend, HASHED_BYTES)
 
 
-async def orphans(catalog: Catalog, backend: Backend) -> AsyncIterator[Listed]:
+async def orphans(catalog: Catalog, backend: Backend, looked: Looked) -> AsyncIterator[Listed]:
     """Yield the blobs of a backend that the catalog does not know."""
     async for several in batches(backend.list()):
         keys = [blob.key for blob in several]
@@ -68,6 +73,7 @@ async def orphans(catalog: Catalog, backend: Backend) -> AsyncIterator[Listed]:
         for blob in several:
             if blob.key not in known:
                 yield blob
+        looked(len(several))
 
 
 async def batches(blobs: AsyncIterator[Listed]) -> AsyncIterator[list[Listed]]:

@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 from support.catalogs import Desk
 
+from rengafs.catalog import pruning
+from rengafs.catalog.calls import keeping
 from rengafs.catalog.values import Actor
 from rengafs.protocol.errors import BadRequest, NotFound, RengafsError
 from rengafs.protocol.errors import Pruned as PrunedError
@@ -282,6 +284,29 @@ def test_a_restored_version_is_current_and_so_stays(desk: Desk) -> None:
     assert desk.catalog.sums_agree()
     assert readable(desk, desk.catalog.node(file.id).version)
     assert stored(desk) == ["one", "two"]  # "two" was current within the day
+
+
+def test_a_prune_goes_on_where_an_earlier_one_ended(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "PIECE", 1)
+    monkeypatch.setattr(pruning, "FILES_AT_ONCE", 1)
+    bucket = desk.bucket()
+    for name in "abc":
+        desk.file(bucket, name, f"{name} one", f"{name} two", f"{name} three")
+    pass_days(desk, 100)
+    keep(desk, bucket, "all for 1 day")
+
+    taken, after = [], 0
+    while after is not None:
+        piece = desk.catalog.begin_prune(bucket.id, 10, after)
+        desk.catalog.prune_piece(desk.actor, piece)
+        taken.append([told.path for told in piece.report().listed])
+        after = piece.report().after
+
+    assert taken == [["data/a"] * 2, ["data/b"] * 2, ["data/c"] * 2, []]
+    assert stored(desk) == ["a three", "b three", "c three"]
+    assert desk.catalog.sums_agree()
 
 
 def test_a_restore_that_needs_what_went_does_nothing(desk: Desk) -> None:

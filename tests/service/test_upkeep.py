@@ -39,7 +39,9 @@ def test_a_sweep_takes_old_orphans_only() -> None:
         orphan = leave_orphan(data, b"four", 3600)
 
         assert sweep_data(options(talk)).blobs == 0
-        told = sweep_data(options(talk), grace_seconds=60, dry_run=True)
+        looked: list[int] = []
+        told = sweep_data(options(talk), grace_seconds=60, dry_run=True, looked=looked.append)
+        assert sum(looked) == len(kept) + 1
         assert orphan.exists()
         swept = sweep_data(options(talk), grace_seconds=60)
 
@@ -55,8 +57,19 @@ def test_a_clean_catalog_is_found_clean_beside_the_service() -> None:
         for number in range(5):
             talk.file(bucket, f"f{number}", b"same", b"own %d" % number, b"")
 
-        report = check_data(options(talk), contents=True)
+        seen: list[tuple[int, int, int, int]] = []
+        report = check_data(
+            options(talk),
+            contents=True,
+            told=lambda so_far, total: seen.append(
+                (so_far.size, total, so_far.blobs, so_far.stored)
+            ),
+        )
 
+        assert seen == sorted(seen)
+        assert len({size for size, *_ in seen}) >= 6
+        total = len(b"same") + 5 * len(b"own 0")
+        assert seen[-1] == (total, total, 6, 6)
         assert report.clean
         assert (report.blobs, report.orphans) == (6, 0)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rengafs.backends.base import PIECE_BYTES, Composition, Stored
 from rengafs.backends.pieces import Hashes
-from rengafs.protocol.errors import BodyMismatch, Corrupt
+from rengafs.protocol.errors import BodyMismatch, Corrupt, Unavailable
 
 SYNC_FILE_RANGE_WRITE = 2
 """Of linux/fs.h: begin to write dirty pages out, wait for none."""
@@ -89,14 +89,9 @@ class Drawing:
             os.ftruncate(self._file, size)
             if self._received != size:
                 hashes = hash_file(self._file)
-        # Blobs are immutable: nobody may write them, not even by mistake.
-        os.fchmod(self._file, 0o440)
-        os.fsync(self._file)
-        os.close(self._file)
-        self._file = -1
-        os.rename(self._path, path)
+        file, self._file = self._file, -1
+        become_blob(file, self._path, path, size)
         self.finished = True
-        sync_directory(path.parent)
         return Stored(key, size, hashes.hexdigest(), hashes.pieces())
 
     def abandon(self) -> None:
@@ -132,6 +127,23 @@ class Drawing:
             )
         if plan.payload_sha256 and plan.payload_sha256.lower() != self._payload.hexdigest():
             raise BodyMismatch("the payload has another sha256 than was announced")
+
+
+def become_blob(file: int, temporary: Path, path: Path, size: int) -> None:
+    """Give a temporary of *size* bytes its blob's name, durably. Its descriptor is closed.
+
+    Raises `Unavailable` where it has other bytes, OSError; it keeps its name then.
+    """
+    try:
+        # Blobs are immutable: nobody may write them, not even by mistake.
+        os.fchmod(file, 0o440)
+        os.fsync(file)
+        if os.fstat(file).st_size != size:
+            raise Unavailable("the file has other bytes than were announced", carried_out=False)
+    finally:
+        os.close(file)
+    os.rename(temporary, path)
+    sync_directory(path.parent)
 
 
 def _targets(plan: Composition | None) -> Iterator[tuple[int, int]]:

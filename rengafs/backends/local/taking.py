@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rengafs.backends.base import PIECE_BYTES, Stored
-from rengafs.backends.local.drawing import begin_to_sync, sync_directory, write
+from rengafs.backends.local.drawing import become_blob, begin_to_sync, write
 from rengafs.backends.pieces import PieceHashes
-from rengafs.protocol.errors import Corrupt, Unavailable
+from rengafs.protocol.errors import Corrupt
 
 
 class Taking:
@@ -71,15 +71,9 @@ class Taking:
 
     def finish(self, key: str, path: Path) -> Stored:
         """Make the blob, durably. Raises `Unavailable` for a file that has grown since."""
-        os.fchmod(self._file, 0o440)
-        os.fsync(self._file)
-        if os.fstat(self._file).st_size != self._length:
-            raise Unavailable("the file has more bytes than were announced", carried_out=False)
-        os.close(self._file)
-        self._file = -1
-        os.rename(self._path, path)
+        file, self._file = self._file, -1
+        become_blob(file, self._path, path, self._length)
         self.finished = True
-        sync_directory(path.parent)
         return Stored(key, self._length, self._whole.hexdigest(), self._pieces.digests())
 
     def abandon(self) -> None:

@@ -15,6 +15,11 @@ class Blobs(Transactions):
         with self._database.read() as connection:
             return stock.known_keys(connection, backend, keys)
 
+    def bytes_of_blobs(self) -> int:
+        """Return how many bytes all blobs have."""
+        with self._database.read() as connection:
+            return stock.bytes_of_blobs(connection)
+
     def long_keys(self, backend: str, longer_than: int) -> list[str]:
         """Return the keys of a backend's own blobs of more bytes than that."""
         with self._database.read() as connection:

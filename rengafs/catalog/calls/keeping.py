@@ -75,6 +75,7 @@ class Prune:
             dry_run=dry_run,
             listed=self.listed,
             spared=self.spared,
+            after=None if self.finished or dry_run else self.after,
         )
 
 
@@ -106,12 +107,12 @@ class Keeping(Transactions):
             prune.freed_bytes = pruning.freed_bytes(connection, needed)
         return prune.report(dry_run=True)
 
-    def begin_prune(self, bucket: int, limit: int) -> Prune:
-        """Return a prune that has taken nothing yet. Raises `NotFound`."""
+    def begin_prune(self, bucket: int, limit: int, after: int = 0) -> Prune:
+        """Return a prune that has taken nothing yet, of files behind *after*. Raises `NotFound`."""
         with self._database.read() as connection:
             rule = retaining.get_retention(connection, bucket).rule
             nothing = retaining.rule_of(connection, bucket).keeps_everything
-        return Prune(bucket, rule, limit, finished=nothing)
+        return Prune(bucket, rule, limit, after, finished=nothing)
 
     def prune_piece(self, actor: Actor, prune: Prune) -> None:
         """Take a piece of what goes. Judged again when others can't change it any more."""

@@ -1,6 +1,9 @@
 """``rengafs check``: whether catalog and backends agree."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -9,6 +12,10 @@ from rengafs.cli.asking import json_option
 from rengafs.cli.exits import Exit, epilog, refuse
 from rengafs.cli.options import debug_option
 from rengafs.cli.servicedata import data_options, serve_options
+from rengafs.cli.transfers import counting, transfer
+
+if TYPE_CHECKING:
+    from rengafs.service.checking import Report
 
 
 @click.command(epilog=epilog(Exit.REFUSED))
@@ -30,7 +37,10 @@ def command(data: Path | None, catalog: str, contents: bool, repair: bool, as_js
     """
     from rengafs.service.upkeep import check_data
 
-    report = check_data(serve_options(data, catalog), contents=contents, repair=repair)
+    with _progress(contents) as told:
+        report = check_data(
+            serve_options(data, catalog), contents=contents, repair=repair, told=told
+        )
     if as_json:
         output.as_json(report)
     else:
@@ -47,3 +57,14 @@ def command(data: Path | None, catalog: str, contents: bool, repair: bool, as_js
         raise refuse(
             Exit.FAILED, "catalog and backends do not agree; restore a backup, or say --repair"
         )
+
+
+@contextmanager
+def _progress(contents: bool) -> Iterator["Callable[[Report, int], None]"]:
+    """Give what tells how far a check is: bytes where all are read, else blobs."""
+    if contents:
+        with transfer("checking") as tell:
+            yield lambda so_far, total: tell(so_far.size, max(total, so_far.size))
+    else:
+        with counting("checking", "blobs") as count:
+            yield lambda so_far, _: count(so_far.blobs + so_far.stored)

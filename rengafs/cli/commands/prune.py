@@ -10,11 +10,14 @@ from rengafs.cli.asking import Service, asking_of_bucket, json_option, service_o
 from rengafs.cli.completing import complete_path
 from rengafs.cli.exits import Exit, epilog
 from rengafs.cli.options import debug_option
+from rengafs.cli.transfers import counting
 from rengafs.client import calls
 from rengafs.protocol.errors import Forbidden
 from rengafs.protocol.keeping import Pruned
 from rengafs.protocol.retention import EVERYTHING
 
+PIECE_SECONDS = 2.0
+"""Of one request."""
 MOST_LISTED = 1000
 """Versions that a dry run shows of a bucket."""
 
@@ -43,14 +46,16 @@ def command(
       rengafs prune ~/buckets/data
       rengafs prune
     """
-    listed = MOST_LISTED if dry_run else 0
     done: dict[str, Pruned] = {}
     with asking_of_bucket(bucket, endpoint, token_file) as (service, entry):
         chosen = {entry.name: entry.node.id} if entry else _with_a_rule(service)
         for name, number in chosen.items():
             try:
-                flow = calls.prune(number, dry_run=dry_run, listed=listed)
-                done[name] = service.run(flow)
+                if dry_run:
+                    flow = calls.prune(number, dry_run=True, listed=MOST_LISTED)
+                    done[name] = service.run(flow)
+                else:
+                    done[name] = _prune(service, name, number)
             except Forbidden as error:
                 if bucket is not None:
                     raise
@@ -64,6 +69,26 @@ def command(
         )
     for name, one in done.items():
         _show(name, one)
+
+
+def _prune(service: Service, name: str, bucket: int) -> Pruned:
+    """Prune a bucket by requests that each take a moment only: none is given up as unanswered."""
+    done = after = None
+    with counting(f"pruning {name}", "versions") as tell:
+        while done is None or after is not None:
+            more = service.run(calls.prune(bucket, after=after or 0, seconds=PIECE_SECONDS))
+            after = more.after
+            done = more if done is None else _sum(done, more)
+            tell(done.versions)
+    return done
+
+
+def _sum(one: Pruned, other: Pruned) -> Pruned:
+    sums = {
+        field: getattr(one, field) + getattr(other, field)
+        for field in ("versions", "size", "freed_bytes", "held")
+    }
+    return msgspec.structs.replace(one, after=None, **sums)
 
 
 def _with_a_rule(service: Service) -> dict[str, int]:

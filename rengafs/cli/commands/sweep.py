@@ -9,6 +9,7 @@ from rengafs.cli.asking import json_option
 from rengafs.cli.exits import Exit, epilog
 from rengafs.cli.options import debug_option
 from rengafs.cli.servicedata import data_options, serve_options
+from rengafs.cli.transfers import counting
 
 LEAST_HOURS = 2
 """Twice what an upload may take to become history."""
@@ -37,7 +38,15 @@ def command(data: Path | None, catalog: str, grace: float, dry_run: bool, as_jso
     from rengafs.service.upkeep import sweep_data
 
     options = serve_options(data, catalog)
-    swept = sweep_data(options, grace_seconds=grace * 3600, dry_run=dry_run)
+    total = 0
+    with counting("sweeping", "blobs") as tell:
+
+        def looked(count: int) -> None:
+            nonlocal total
+            total += count
+            tell(total)
+
+        swept = sweep_data(options, grace_seconds=grace * 3600, dry_run=dry_run, looked=looked)
     if as_json:
         output.as_json(swept)
         return
