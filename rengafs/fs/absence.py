@@ -101,6 +101,8 @@ class EnduringRemote(Remote):
         self.absence = absence
         self._pins = pins
         self._cache = cache
+        self.held: Callable[[int], dict[str, Node]] = lambda directory: {}
+        """Returns what a mount has open or unsent in a directory; set by whoever mounts."""
         self._whose: tuple[str, str] | None = None
         self._known: Known | None = None
         self._loading = trio.Lock()
@@ -157,17 +159,24 @@ class EnduringRemote(Remote):
     async def find(self, directory: int, name: str, *, at: int | None = None) -> Entry | None:
         """Return the entry at a shown name, or None. Raises `Away`."""
         ask = super().find
-        return await self._ask(
-            lambda: ask(directory, name, at=at), lambda known: known.find(directory, name, at)
-        )
+
+        def known_here(known: Known) -> Entry | None:
+            held = None if at is not None else self.held(directory).get(name)
+            return Entry(name=name, node=held) if held else known.find(directory, name, at)
+
+        return await self._ask(lambda: ask(directory, name, at=at), known_here)
 
     async def page(self, directory: int, after: str, limit: int, *, at: int | None = None) -> Page:
         """Return a page of a directory; while the service is away, what is at hand of it."""
         ask = super().page
-        return await self._ask(
-            lambda: ask(directory, after, limit, at=at),
-            lambda known: known.page(directory, after, limit, at),
-        )
+
+        def known_here(known: Known) -> Page:
+            if not self.absence.is_long and not known.is_whole(directory, at):
+                raise Away("the service may soon say more than is known here")
+            held = {} if at is not None else self.held(directory)
+            return known.page(directory, after, limit, at, held)
+
+        return await self._ask(lambda: ask(directory, after, limit, at=at), known_here)
 
     async def change_at(self, at_ms: int) -> int:
         """Return the last change until a moment. Raises `Away`."""

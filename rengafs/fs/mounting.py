@@ -183,6 +183,8 @@ async def _run(options: MountOptions, ready: Callable[[], None] | None) -> list[
             volume = Volume(remote, root, contents, _volume_options(options), background)
             saver.serve(volume)
             volume.absence = absence
+            if isinstance(remote, EnduringRemote):
+                remote.held = volume.held_in
             keeper = _keeper(remote, cache, info, options)
             volume.served = Served(
                 catalog=info.catalog,

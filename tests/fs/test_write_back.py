@@ -5,6 +5,7 @@ The promises of SEMANTICS.md's table that no death is needed for; those are in
 """
 
 import errno
+import json
 import os
 import subprocess
 import time
@@ -20,6 +21,12 @@ def mount(home):
     with home.mounted("buckets", "--write-back", "--patience", "5") as path:
         (path / "data").mkdir()
         yield path
+
+
+def away_seconds(mount):
+    """For how long the mount has known that its service is away."""
+    since_ms = json.loads(os.getxattr(mount, "user.renga.service")).get("away_ms", 0)
+    return time.time() - since_ms / 1000 if since_ms else 0
 
 
 def test_what_was_closed_is_seen_at_once_here_and_soon_by_others(home, mount):
@@ -80,6 +87,33 @@ def test_files_are_made_and_saved_while_the_service_is_away(home, mount):
     assert sorted(os.listdir(directory)) == sorted(f"f{number}" for number in range(50))
     assert (directory / "f7").stat().st_mode & 0o777 == 0o600
     assert (directory / "f7").stat().st_ino == inode
+
+
+def test_what_is_unsent_or_open_is_found_however_long_the_service_is_away(home):
+    with home.mounted("buckets", "--write-back", "--patience", "1") as mount:
+        directory = mount / "data" / "deep"
+        directory.mkdir(parents=True)
+        for name in ("saved", "open", "other"):
+            (directory / name).write_bytes(b"before")
+        sync(mount)
+        with (directory / "open").open("rb") as held, Away(home):
+            (directory / "saved").write_bytes(b"one more")
+            (directory / "new").write_bytes(b"new")
+            eventually(lambda: away_seconds(mount) > 2)
+
+            assert sorted(os.listdir(directory)) == ["new", "open", "saved"]
+            assert os.listdir(mount) == ["data"]
+            assert os.listdir(mount / "data") == ["deep"]
+            assert (directory / "saved").read_bytes() == b"one more"
+            assert (directory / "new").stat().st_size == 3
+            assert (directory / "open").stat().st_ino == os.fstat(held.fileno()).st_ino
+            assert os.getxattr(directory / "saved", "user.renga.state").endswith(b"tried again")
+            (directory / "saved").write_bytes(b"and another")
+            with pytest.raises(OSError, match=rf"Errno {errno.EIO}"):
+                (directory / "other").stat()
+        sync(mount)
+        assert sorted(os.listdir(directory)) == ["new", "open", "other", "saved"]
+        assert saves(directory / "saved") == [b"before", b"one more", b"and another"]
 
 
 def test_renames_and_deletions_wait_for_the_saves_they_depend_on(mount):

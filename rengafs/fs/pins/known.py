@@ -5,7 +5,7 @@ leads to one is known in part, as is what was read lately and is still cached; a
 nothing can be said.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from rengafs.fs.pins.recent import read_recents, rows_at_hand
@@ -86,6 +86,10 @@ class Known:
             raise _unknown(f"{number}")
         return node
 
+    def is_whole(self, directory: int, at: int | None) -> bool:
+        """Whether all names of a directory are known."""
+        return (at, directory) in self._whole
+
     def find(self, directory: int, name: str, at: int | None) -> Entry | None:
         """Return what stands at a name; None: nothing does. Raises `Away`."""
         node = self._names.get((at, directory), {}).get(name)
@@ -95,11 +99,14 @@ class Known:
             return None
         raise _unknown(repr(name))
 
-    def page(self, directory: int, after: str, limit: int, at: int | None) -> Page:
-        """Return a page of the names that are known. Raises `Away` where none is."""
-        found = self._names.get((at, directory))
-        if found is None:
+    def page(
+        self, directory: int, after: str, limit: int, at: int | None, held: Mapping[str, Node]
+    ) -> Page:
+        """Return a page of the names that are known, and of *held*. Raises `Away` without any."""
+        known = self._names.get((at, directory))
+        if known is None and not held:
             raise _unknown(f"the directory {directory}")
+        found = {**(known or {}), **held}
         start = names.from_wire(after)
         every = sorted((names.from_wire(name), name) for name in found)
         listed = [pair for pair in every if pair[0] > start]

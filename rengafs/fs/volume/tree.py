@@ -23,6 +23,7 @@ from rengafs.fs.reads.neighbours import Neighbours, is_small
 from rengafs.fs.remote import Remote
 from rengafs.fs.volume.contents import Contents
 from rengafs.fs.volume.openfiles import OpenFiles
+from rengafs.protocol import names
 from rengafs.protocol.errors import NotAuthenticated, NotFound, ReadOnly, RengafsError, Unavailable
 from rengafs.protocol.operations import Operation, Outcome
 from rengafs.protocol.records import ROOT, Node
@@ -117,6 +118,22 @@ class Tree:
             lost.add(version)
         self.files.lose(lost)
         await self._readers.begin_anew()
+
+    def held_in(self, directory: int) -> dict[str, Node]:
+        """Return what is open or unsent in a directory (its node), and what there leads to such."""
+        found: dict[str, Node] = {}
+        held = {opened.inode.number: opened.inode for opened in self.files}
+        held |= {inode.number: inode for inode in self.saver.waiting()}
+        for inode in held.values():
+            step = inode
+            while step.number != ROOT and step.is_live and step.node.links:
+                parent = self.inodes.find(step.parent)
+                if parent is None or not parent.is_live:
+                    break
+                if parent.node.id == directory:
+                    found[names.to_wire(step.name)] = step.node
+                step = parent
+        return found
 
     def was_overtaken(self, mark: int, parent: int, name: bytes, inode: Inode | None) -> bool:
         """Whether the feed spoke of a name, or of what stands there, after *mark*.

@@ -147,6 +147,10 @@ class Saver:
         """Whether something of a file is yet to be sent."""
         return False
 
+    def waiting(self) -> list[Inode]:
+        """Return the files of which something is yet to be sent."""
+        return []
+
     def accepted(self, made: Inode) -> None:
         """Take in that the service has let this mount make something."""
 

@@ -374,6 +374,11 @@ class WriteBack(Saver):
         """Whether something of a file is yet to be sent."""
         return file in self.outbox
 
+    def waiting(self) -> list[Inode]:
+        """Return the files of which something is yet to be sent."""
+        inodes = (self._inode_of(chain) for chain in self.outbox.chains())
+        return [inode for inode in inodes if inode is not None]
+
     def accepted(self, made: Inode) -> None:
         """Take in that the service has let this mount make something."""
         bucket = self._bucket_of(made)
