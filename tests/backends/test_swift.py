@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from functools import partial
 from typing import Any
 
@@ -74,6 +75,31 @@ def test_a_segment_that_is_not_what_it_was_is_told_at_once(
                 await part(backend, stored, 17 * MIB, 18 * MIB)
             with pytest.raises(Corrupt):
                 await backend.compose(edit(stored, 0), stream(b"x"))
+
+    go(backend, run)
+
+
+@pytest.mark.parametrize("taken", [MIB, 16 * MIB - 100, 17 * MIB, 32 * MIB])
+def test_whoever_stops_reading_leaves_no_answer_behind(swift: Swift, name: str, taken: int) -> None:
+    """Also where the next segment was asked for already."""
+    store = opened(swift, name)
+    backend = RemoteBackend("swift", store, LONG)
+
+    async def run() -> None:
+        data = os.urandom(40 * MIB)
+        stored = await backend.put(in_pieces(data))
+        assert await part(backend, stored, 5, 40 * MIB - 7) == data[5:-7]
+        seen = b""
+        async with aclosing(backend.read(stored.key, 0, stored.size, size=stored.size)) as read:
+            async for piece in read:
+                seen += piece
+                if len(seen) >= taken:
+                    break
+        assert seen == data[: len(seen)]
+        assert store._asker._session is not None
+        connector = store._asker._session.connector
+        assert connector is not None
+        assert not connector._acquired
 
     go(backend, run)
 

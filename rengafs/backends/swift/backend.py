@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit
 
@@ -24,7 +25,7 @@ from rengafs.backends.store import Bytes, Part, Store, Upload
 from rengafs.backends.swift.access import Entrance, Login
 from rengafs.backends.swift.account import Account, moment
 from rengafs.backends.swift.asking import Answer, Asker
-from rengafs.backends.swift.errors import told, translated
+from rengafs.backends.swift.errors import told
 from rengafs.backends.swift.manifests import (
     NESTED,
     Entry,
@@ -35,8 +36,9 @@ from rengafs.backends.swift.manifests import (
     grouped,
 )
 from rengafs.backends.swift.others import others
+from rengafs.backends.swift.ranges import Range, check_size, etag_of, in_turn
 from rengafs.backends.swift.sweeping import sweep
-from rengafs.protocol.errors import BackendRefused, Corrupt, RengafsError, Unavailable
+from rengafs.protocol.errors import BackendRefused, Corrupt, RengafsError
 
 READ_SECONDS = 20.0
 COPY_SECONDS = 120.0
@@ -139,7 +141,7 @@ class SwiftStore(Store):
             self._segments, name, headers, seconds=COPY_SECONDS, query=query
         )
         entry = {"path": f"/{self._segments}/{name}", "size_bytes": stop - start}
-        if etag := _etag(answer):
+        if etag := etag_of(answer):
             entry["etag"] = etag
         return Part(number, stop - start, [entry])
 
@@ -174,27 +176,15 @@ class SwiftStore(Store):
             await self._account.delete(self._segments, item["name"])
 
     async def get(self, key: str, start: int, stop: int, size: int) -> AsyncGenerator[bytes, None]:
-        """Yield a range; the answer tells the size of the whole, or of its segment."""
-        container, name, query = self._place(key)
-        if (segment := await self._only_segment(key, start, stop, size)) is not None:
-            container, _, name = segment.path.removeprefix("/").partition("/")
-            start, stop, size = segment.first, segment.last + 1, segment.segment_bytes
-        headers = {"range": f"bytes={start}-{stop - 1}"}
-        what = f"the blob {key}"
-        async with self._account.streamed("GET", container, name, headers, query) as answer:
-            if answer.status not in (200, 206):
-                self._manifests.forget(key)
-                raise told(what, answer.status, await _reason(answer), reading=True)
-            _check(key, answer, size)
-            if segment is not None and segment.etag not in ("", _etag(answer)):
-                raise Corrupt(f"a segment of {what} was changed by another program")
-            at = start
-            with translated(what):
-                async for piece in answer.pieces():
+        """Yield a range; the answers tell the sizes of the objects that it consists of."""
+        ranges = await self._ranges(key, start, stop, size)
+        try:
+            async with aclosing(in_turn(self._account, f"the blob {key}", ranges)) as pieces:
+                async for piece in pieces:
                     yield piece
-                    at += len(piece)
-            if at != stop:
-                raise Unavailable(f"{what} broke off at {at}")
+        except Corrupt:
+            self._manifests.forget(key)
+            raise
 
     async def check(self, key: str, size: int) -> None:
         """Ask for the object's size."""
@@ -202,7 +192,9 @@ class SwiftStore(Store):
         answer = await self._account.request("HEAD", container, name, query=query)
         if not answer.good:
             raise told(f"the blob {key}", answer.status, "")
-        _check(key, answer, size)
+        check_size(f"the blob {key}", answer, size)
+        if is_foreign(key) and etag_of(answer) != parse(key).etag:
+            raise Corrupt(_changed(key))
 
     async def delete(self, key: str) -> None:
         """Remove an object; the sweeper removes segments that nothing needs any more."""
@@ -256,15 +248,16 @@ class SwiftStore(Store):
 
     # --- manifests --------------------------------------------------------------------
 
-    async def _only_segment(self, key: str, start: int, stop: int, size: int) -> Entry | None:
-        """Return the one range of a segment that a short range of a blob is, if it is one.
-
-        Swift would look for it in the manifest each time; see `Manifests`.
-        """
-        if is_foreign(key) or size <= self.part_bytes or stop - start > self.part_bytes:
-            return None
-        wanted = list(cut(await self._entries(key, size), start, stop))
-        return wanted[0] if len(wanted) == 1 else None
+    async def _ranges(self, key: str, start: int, stop: int, size: int) -> Sequence[Range]:
+        """Return where bytes of a blob are."""
+        if not is_foreign(key) and size > self.part_bytes:
+            entries = await self._entries(key, size)
+            if entries:
+                changed = f"a segment of the blob {key} was changed by another program"
+                return [_range(entry, changed) for entry in cut(entries, start, stop)]
+        container, name, query = self._place(key)
+        etag, changed = (parse(key).etag, _changed(key)) if is_foreign(key) else ("", "")
+        return [Range(container, name, query, start, stop, size, etag, changed)]
 
     async def _entries(self, key: str, size: int) -> Sequence[Entry]:
         """Return a blob's segments. Raises `Corrupt` if they are not *size* bytes together."""
@@ -334,32 +327,18 @@ class SwiftStore(Store):
         return there.container, there.name, query
 
 
+def _range(entry: Entry, changed: str) -> Range:
+    container, _, name = entry.path.removeprefix("/").partition("/")
+    stop = entry.last + 1
+    return Range(container, name, None, entry.first, stop, entry.segment_bytes, entry.etag, changed)
+
+
+def _changed(key: str) -> str:
+    return f"{parse(key).name} was changed by another program; see rengafs bucket refresh"
+
+
 def _segment(key: str, number: int) -> str:
     return f"{key}/{number:08}"
-
-
-async def _reason(answer: Answer) -> str:
-    try:
-        with translated("a reason"):
-            await answer.read()
-    except RengafsError:
-        return ""
-    return answer.text
-
-
-def _etag(answer: Answer) -> str:
-    return answer.headers.get("etag", "").strip('"')
-
-
-def _check(key: str, answer: Answer, size: int) -> None:
-    told_size = answer.headers.get("content-range", "").rpartition("/")[2]
-    found = int(told_size or answer.headers.get("content-length", "-1"))
-    if found != size:
-        raise Corrupt(f"the blob {key} has {found} bytes; it was stored with {size}")
-    if is_foreign(key) and _etag(answer) != parse(key).etag:
-        raise Corrupt(
-            f"{parse(key).name} was changed by another program; see rengafs bucket refresh"
-        )
 
 
 def _room(answer: Answer, quota: str, used: str) -> Space:
