@@ -71,6 +71,9 @@ from rengafs.protocol.vertices import Vertex
 
 # --- the original API -----------------------------------------------------------------
 
+GoingOn = Callable[[str], None]
+"""Is told where the next page of a listing begins; nothing: there is none."""
+
 
 def _get(
     endpoint: Endpoint[endpoints.A],
@@ -192,11 +195,23 @@ def node(number: int, *, at: int | None = None) -> Flow[Node]:
 
 
 def entries(
-    directory: int, *, after: str = "", limit: int = 1000, at: int | None = None
+    directory: int,
+    *,
+    after: str = "",
+    limit: int = 1000,
+    at: int | None = None,
+    going_on: GoingOn | None = None,
 ) -> Flow[Page]:
-    """Return a page of a directory. Raises `NotFound`, `NotADirectory`."""
+    """Return a page of a directory. Raises `NotFound`, `NotADirectory`.
+
+    :param going_on: called with `Page.next` before the rest is decoded.
+    """
     query = ListEntries(at=at, after=after, limit=limit)
-    return (yield from _get(endpoints.ENTRIES, query, node=directory))
+    request = endpoints.ENTRIES.request(ids={"node": directory}, query=query)
+    reply = yield from ask(request, harmless=True)
+    if going_on is not None:
+        going_on(endpoints.next_page(reply))
+    return endpoints.ENTRIES.decode(reply)
 
 
 def entry(directory: int, name: str, *, at: int | None = None) -> Flow[Entry]:

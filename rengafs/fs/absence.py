@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import trio
 
+from rengafs.client import calls
 from rengafs.client.drivers import TrioDriver
 from rengafs.fs.pins.known import Known, read_known
 from rengafs.fs.remote import PROBE_SECONDS, Remote
@@ -166,7 +167,15 @@ class EnduringRemote(Remote):
 
         return await self._ask(lambda: ask(directory, name, at=at), known_here)
 
-    async def page(self, directory: int, after: str, limit: int, *, at: int | None = None) -> Page:
+    async def page(
+        self,
+        directory: int,
+        after: str,
+        limit: int,
+        *,
+        at: int | None = None,
+        going_on: calls.GoingOn | None = None,
+    ) -> Page:
         """Return a page of a directory; while the service is away, what is at hand of it."""
         ask = super().page
 
@@ -176,7 +185,9 @@ class EnduringRemote(Remote):
             held = {} if at is not None else self.held(directory)
             return known.page(directory, after, limit, at, held)
 
-        return await self._ask(lambda: ask(directory, after, limit, at=at), known_here)
+        return await self._ask(
+            lambda: ask(directory, after, limit, at=at, going_on=going_on), known_here
+        )
 
     async def change_at(self, at_ms: int) -> int:
         """Return the last change until a moment. Raises `Away`."""

@@ -7,6 +7,7 @@ if it has been deleted. Nothing can be changed.
 
 from msgspec.structs import replace
 
+from rengafs.client import calls
 from rengafs.client.drivers import TrioDriver
 from rengafs.fs.remote import Remote
 from rengafs.protocol.errors import NotFound, Pruned, ReadOnly, SetupError
@@ -55,7 +56,15 @@ class LockedRemote(Remote):
         number = self._entries.get(directory, {}).get(name)
         return None if number is None else Entry(name=name, node=self._nodes[number])
 
-    async def page(self, directory: int, after: str, limit: int, *, at: int | None = None) -> Page:
+    async def page(
+        self,
+        directory: int,
+        after: str,
+        limit: int,
+        *,
+        at: int | None = None,
+        going_on: calls.GoingOn | None = None,
+    ) -> Page:
         """Return a page of a directory."""
         listed = sorted(name for name in self._entries.get(directory, {}) if name > after)
         entries = [

@@ -50,6 +50,8 @@ PREFERRED_WRITE = 1 << 20
 STATFS_BLOCK = 4096
 DOTS = 2
 """Rows of a listing that are not of what stands below: ``.`` and ``..``."""
+MOST_ROWS = 1024
+"""Of one answer, though the kernel may take five times as many: meanwhile nobody else is served."""
 MANY = 1 << 40
 """Blocks or files that are free where nothing limits them."""
 
@@ -319,8 +321,11 @@ class Operations(pyfuse3.Operations):
             if position >= start_id and not pyfuse3.readdir_reply(token, name, shown, position + 1):
                 return
         position = max(0, start_id - DOTS)
+        end = position + MOST_ROWS
         lister = self._listers.get(fh, 0)
-        while rows := await self._wait(lister, directories.read(fh, position)):
+        while position < end and (
+            rows := await self._wait(lister, directories.read(fh, position))
+        ):
             mark = directories.mark(fh)
             for name, what in rows:
                 stat, outdated = row(what, mark)

@@ -92,9 +92,21 @@ class Remote:
         except NotFound:
             return None
 
-    async def page(self, directory: int, after: str, limit: int, *, at: int | None = None) -> Page:
-        """Return a page of a directory, now or as of a change."""
-        return await self._driver.run(calls.entries(directory, after=after, limit=limit, at=at))
+    async def page(
+        self,
+        directory: int,
+        after: str,
+        limit: int,
+        *,
+        at: int | None = None,
+        going_on: calls.GoingOn | None = None,
+    ) -> Page:
+        """Return a page of a directory, now or as of a change.
+
+        :param going_on: called with `Page.next` as soon as that is known, if it is before the rest.
+        """
+        flow = calls.entries(directory, after=after, limit=limit, at=at, going_on=going_on)
+        return await self._driver.run(flow)
 
     async def change_at(self, at_ms: int) -> int:
         """Return the last change until a moment; 0 where there was none."""

@@ -10,6 +10,7 @@ out: an entry that has gone would live on in the kernel for as long as its cache
 """
 
 import itertools
+from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -26,6 +27,8 @@ from rengafs.protocol.records import Node, Page
 PAGE_ENTRIES = 1000
 LATER_PAGE_ENTRIES = 4000
 """The same, behind the first page: whoever reads on, mostly reads all."""
+PAGES_AHEAD = 2
+"""One that is here, and one that is coming."""
 ROWS_AT_A_TIME = 64
 
 Row = tuple[bytes, What]
@@ -156,43 +159,67 @@ class LiveDirectory:
 
 
 class Pages:
-    """The pages of one directory, the next one asked for ahead of time."""
+    """The pages of one directory, the next ones asked for ahead of time.
+
+    Where a page ends is known before it is decoded, so that the service is at work on the next
+    one meanwhile.
+    """
 
     def __init__(
         self, remote: Remote, node: int, at: int | None, nursery: trio.Nursery | None
     ) -> None:
         self._remote, self._node, self._at = remote, node, at
         self._nursery = nursery
-        self._next: _Ahead | None = None
+        self._coming: deque[_Ahead] = deque()
 
     async def get(self, after: str, mark: int) -> tuple[Page, int]:
         """Return the page behind a name, and the mark from before it was asked for."""
-        ahead, self._next = self._next, None
         page = None
-        if ahead is not None and ahead.after == after:
-            await ahead.done.wait()
-            page, mark = ahead.page, ahead.mark
-        elif ahead is not None:
-            ahead.scope.cancel()
+        if self._coming and self._coming[0].after == after:
+            coming = self._coming[0]
+            await coming.done.wait()
+            page, mark = coming.page, coming.mark
+            if self._coming and self._coming[0] is coming:
+                self._coming.popleft()
         if page is None:
+            self.forget()
             page = await self._remote.page(self._node, after, PAGE_ENTRIES, at=self._at)
-        if page.next and self._nursery is not None:
-            self._next = _Ahead(page.next, mark)
-            self._nursery.start_soon(self._fetch, self._next)
+        if self._coming:
+            self._go_on()
+        else:
+            self._begin(page.next, mark)
         return page, mark
 
     def forget(self) -> None:
-        """Let go of the page that was asked for ahead."""
-        if self._next is not None:
-            self._next.scope.cancel()
-            self._next = None
+        """Let go of the pages that were asked for ahead."""
+        while self._coming:
+            self._coming.pop().scope.cancel()
+
+    def _go_on(self) -> None:
+        """Ask for the page behind those that are coming, where it is known where that begins."""
+        last = self._coming[-1]
+        if len(self._coming) < PAGES_AHEAD:
+            self._begin(last.next, last.mark)
+
+    def _begin(self, after: str, mark: int) -> None:
+        if after and self._nursery is not None:
+            ahead = _Ahead(after, mark)
+            self._coming.append(ahead)
+            self._nursery.start_soon(self._fetch, ahead)
 
     async def _fetch(self, ahead: "_Ahead") -> None:
+        def going_on(after: str) -> None:
+            ahead.next = after
+            if self._coming and self._coming[-1] is ahead:
+                self._go_on()
+
         try:
             with ahead.scope, suppress(RengafsError):  # who wants it asks again, and is told
-                ahead.page = await self._remote.page(
-                    self._node, ahead.after, LATER_PAGE_ENTRIES, at=self._at
+                page = await self._remote.page(
+                    self._node, ahead.after, LATER_PAGE_ENTRIES, at=self._at, going_on=going_on
                 )
+                going_on(page.next)
+                ahead.page = page
         finally:
             ahead.done.set()
 
@@ -203,6 +230,8 @@ class _Ahead:
 
     after: str
     mark: int
+    next: str = ""
+    """Where the page behind it begins, once that is known."""
     page: Page | None = None
     done: trio.Event = field(default_factory=trio.Event)
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
