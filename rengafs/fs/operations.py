@@ -323,9 +323,7 @@ class Operations(pyfuse3.Operations):
         position = max(0, start_id - DOTS)
         end = position + MOST_ROWS
         lister = self._listers.get(fh, 0)
-        while position < end and (
-            rows := await self._wait(lister, directories.read(fh, position))
-        ):
+        while position < end and (rows := await self._wait(lister, directories.read(fh, position))):
             mark = directories.mark(fh)
             for name, what in rows:
                 stat, outdated = row(what, mark)

@@ -96,14 +96,18 @@ def test_what_is_unsent_or_open_is_found_however_long_the_service_is_away(home):
         for name in ("saved", "open", "other"):
             (directory / name).write_bytes(b"before")
         sync(mount)
+        nobody_there = mount / "data" / "closed"
+        nobody_there.mkdir()
         with (directory / "open").open("rb") as held, Away(home):
             (directory / "saved").write_bytes(b"one more")
             (directory / "new").write_bytes(b"new")
+            (nobody_there / "new").write_bytes(b"new")
             eventually(lambda: away_seconds(mount) > 2)
 
             assert sorted(os.listdir(directory)) == ["new", "open", "saved"]
             assert os.listdir(mount) == ["data"]
-            assert os.listdir(mount / "data") == ["deep"]
+            assert sorted(os.listdir(mount / "data")) == ["closed", "deep"]
+            assert os.listdir(nobody_there) == ["new"]
             assert (directory / "saved").read_bytes() == b"one more"
             assert (directory / "new").stat().st_size == 3
             assert (directory / "open").stat().st_ino == os.fstat(held.fileno()).st_ino

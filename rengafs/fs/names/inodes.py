@@ -291,6 +291,14 @@ class Inodes:
         """Keep *inode* while a file or directory is open."""
         inode.handles += 1
 
+    def way_to(self, inode: Inode) -> list[Inode]:
+        """Return *inode* and the directories in which it was last seen, as far as known."""
+        way = [inode]
+        # Where others move directories, what was seen last may go round in a circle.
+        while (above := self._by_number.get(way[-1].parent)) is not None and above not in way:
+            way.append(above)
+        return way
+
     def closed(self, inode: Inode) -> None:
         """Let go of it."""
         inode.handles -= 1

@@ -4,6 +4,7 @@ Names are changed in `naming`, attributes and contents in `volume`; both stand o
 """
 
 from dataclasses import replace
+from itertools import pairwise
 
 import msgspec
 import trio
@@ -125,14 +126,14 @@ class Tree:
         held = {opened.inode.number: opened.inode for opened in self.files}
         held |= {inode.number: inode for inode in self.saver.waiting()}
         for inode in held.values():
-            step = inode
-            while step.number != ROOT and step.is_live and step.node.links:
-                parent = self.inodes.find(step.parent)
-                if parent is None or not parent.is_live:
-                    break
+            way = self.inodes.way_to(inode)
+            if way[-1].number != ROOT or not all(
+                one.is_live and one.node.links for one in way[:-1]
+            ):
+                continue
+            for below, parent in pairwise(way):
                 if parent.node.id == directory:
-                    found[names.to_wire(step.name)] = step.node
-                step = parent
+                    found[names.to_wire(below.name)] = below.node
         return found
 
     def was_overtaken(self, mark: int, parent: int, name: bytes, inode: Inode | None) -> bool:

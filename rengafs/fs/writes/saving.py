@@ -79,12 +79,12 @@ class Saver:
 
         :param known: what was returned before: the kernel may have forgotten a directory since.
         """
-        parts: list[str] = []
-        step: Inode | None = inode
-        while step is not None and step.number != ROOT:
-            parts.append(names.to_wire(step.name))
-            step = self._inodes.find(step.parent)
-        return known if step is None and known else "/".join(reversed(parts))
+        *steps, last = self._inodes.way_to(inode)
+        if last.number != ROOT:
+            if known:
+                return known
+            steps.append(last)
+        return "/".join(names.to_wire(step.name) for step in reversed(steps))
 
     async def save(
         self,

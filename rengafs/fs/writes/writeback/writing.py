@@ -66,8 +66,10 @@ HASHED_HERE = 64 << 10
 class Held:
     """A file in the mount, for as long as something of it waits."""
 
-    def __init__(self, saver: "WriteBack", inode: Inode) -> None:
+    def __init__(self, saver: "WriteBack", inode: Inode, way: list[Inode]) -> None:
         self.inode = inode
+        self.way = way
+        """It and its directories: without these, nobody could say where it is."""
         self.content: Content | None = None
         self._saver = saver
 
@@ -95,7 +97,7 @@ class Held:
             inode.what = node if content is None else content.with_pending(node, time.time_ns())
         else:
             inode.stale = True
-        await self._saver.let_go(inode, content)
+        await self._saver.let_go(inode, content, self.way)
 
 
 class WriteBack(Saver):
@@ -397,7 +399,7 @@ class WriteBack(Saver):
 
     # --- when it is over --------------------------------------------------------------
 
-    async def let_go(self, inode: Inode, content: "Content | None") -> None:
+    async def let_go(self, inode: Inode, content: "Content | None", way: list[Inode]) -> None:
         """Let a file be what the service says it is."""
         assert self._mount is not None, "its files wait"
         if inode.is_live:
@@ -410,7 +412,8 @@ class WriteBack(Saver):
         except RengafsError as error:
             log.error("file %d, closed: %s", inode.node.id, error)
         finally:
-            self._inodes.closed(inode)
+            for one in way:
+                self._inodes.closed(one)
 
     async def put_aside(self, chain: Chain, error: RengafsError) -> str:
         """Keep the bytes of a file that the service refuses; return where."""
@@ -447,8 +450,9 @@ class WriteBack(Saver):
         if chain is not None and isinstance(chain.holder, Held):
             self.outbox.add(entry, chain.holder)
             return chain.holder
-        held = Held(self, inode)
-        self._inodes.opened(inode)
+        held = Held(self, inode, self._inodes.way_to(inode))
+        for one in held.way:
+            self._inodes.opened(one)
         self.outbox.add(entry, held)
         return held
 
