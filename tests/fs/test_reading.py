@@ -25,7 +25,7 @@ from rengafs.fs.reads.readahead import (
     STEPS,
     Readahead,
 )
-from rengafs.fs.reads.reading import LONG_BYTES, STORING, Budget, Readers, VersionReader
+from rengafs.fs.reads.reading import LONG_BYTES, Budget, Readers, VersionReader
 from rengafs.fs.reads.streams import IDLE_SECONDS
 from rengafs.protocol.errors import Corrupt, NotFound, Unavailable, Unreachable
 from rengafs.protocol.records import Kind, Node, ReadResult
@@ -748,7 +748,7 @@ async def test_answers_that_wait_for_a_slow_disk_are_bounded(tmp_path):
 @pytest.mark.parametrize(
     ("size", "is_thorough", "kept"),
     [
-        (LONG_BYTES, False, STORING),
+        (LONG_BYTES, False, 1),
         (LONG_BYTES, True, LONG_BYTES // MIB),
         (LONG_BYTES - MIB, False, LONG_BYTES // MIB - 1),
     ],
@@ -774,7 +774,7 @@ async def test_a_slow_disk_holds_up_only_who_wants_all_kept(
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(read_through)
-            if kept == STORING:
+            if kept == 1:
                 with trio.fail_after(60):
                     await read.wait()
             else:

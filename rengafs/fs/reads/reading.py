@@ -26,13 +26,13 @@ __all__ = ["Budget", "Readers", "Source", "VersionReader"]
 
 PATIENCE_SECONDS = 30.0
 
-STORING = 4
+STORING = 2
 """Blocks on their way to disk, of one reader, before its streams wait for them."""
 
 LONG_BYTES = 64 << 20
 """Of longer versions, the kernel's page cache needs no second copy beside the reader's; and
-where the disk is slower than the service, blocks are left out rather than waited for: from
-such a disk they would be read no faster than from there."""
+where keeping a block takes longer than the next one needs to come, that is left out rather
+than waited for: it would be had from the disk no faster than from the service."""
 
 IDLE_READERS = 256
 IDLE_SECONDS = 30.0
@@ -333,7 +333,7 @@ class VersionReader:
             whole.done.set()
 
     async def _deliver(self, index: int, block: bytes) -> None:
-        if self.size >= LONG_BYTES and not self._thorough and not self._storing.value:
+        if self._leaves_out():
             return  # not even in memory: who wants it kept later must not find it there
         # In memory at once, for whoever comes next; on disk beside the stream. Also if the
         # stream is being cancelled: a tool closes a file as soon as it has the last byte.
@@ -341,6 +341,10 @@ class VersionReader:
         with trio.CancelScope(shield=True):
             await self._storing.acquire()
         self._nursery.start_soon(self._store, index, block)
+
+    def _leaves_out(self) -> bool:
+        is_storing = self._storing.value < STORING
+        return is_storing and self.size >= LONG_BYTES and not self._thorough
 
     async def _store(self, index: int, block: bytes) -> None:
         try:
