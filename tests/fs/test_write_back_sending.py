@@ -10,6 +10,7 @@ import trio.testing
 from support.disks import resize, small_disk
 
 from rengafs.fs.writes import draftfiles
+from rengafs.fs.writes.writeback import sending
 from rengafs.fs.writes.writeback.journal import Journal
 from rengafs.fs.writes.writeback.keeping import keep_all
 from rengafs.fs.writes.writeback.outbox import Entry, Limits, Outbox
@@ -107,6 +108,25 @@ async def test_a_store_that_refuses_the_service_is_asked_again(tmp_path):
 
     await sent(outbox, service, put_aside)
     assert [payload for _, payload in service.taken] == [b"precious"]
+
+
+async def test_what_has_waited_for_long_waits_for_no_company(tmp_path, monkeypatch):
+    """Of many saves of one file each goes when the one before it was answered."""
+    monkeypatch.setattr(sending, "LINGER_SECONDS", 3600.0)
+    long_ago, now = 1, time.time_ns() // 1_000_000
+    outbox = Outbox(Journal.create(tmp_path, OWNER))
+    for number in range(1, 300):
+        await add(outbox, number, b"%d" % number, at_ms=long_ago)
+    service = Service()
+    await sent(outbox, service, None)
+    assert [payload for _, payload in service.taken] == [b"%d" % n for n in range(1, 300)]
+
+    await add(outbox, 300, b"young", at_ms=now)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Sender(outbox, service, None).run)
+        await trio.testing.wait_all_tasks_blocked(0.2)
+        assert len(outbox) == 1
+        nursery.cancel_scope.cancel()
 
 
 async def test_what_is_refused_while_the_local_disk_is_full_waits_until_it_has_room():

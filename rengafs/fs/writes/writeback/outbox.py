@@ -342,6 +342,14 @@ class Outbox:
         """Whether fewer than *count* files can be sent in one request."""
         return len(self._ready) < count
 
+    def waited_seconds(self) -> float:
+        """Return how long ago was saved what is to be sent next; 0: there is nothing."""
+        now = trio.current_time()
+        first = next((chain for chain in self._ready.values() if chain.retry_at <= now), None)
+        return (
+            0.0 if first is None else max(0.0, time.time() - first.entries[0].queued.at_ms / 1000)
+        )
+
     def _make_ready(self, chain: Chain) -> None:
         if chain.entries[0].opener is not None:
             self._large[chain.file] = chain

@@ -37,7 +37,8 @@ LARGE_WORKERS = 2
 LINGER_SECONDS = 0.1
 """A request waits for company, unless somebody waits for it, until none came for so long …"""
 LONGEST_LINGER_SECONDS = 2.0
-"""… and no longer than this: who unpacks an archive has the machine for it meanwhile."""
+"""… and no longer than this: who unpacks an archive has the machine for it meanwhile. Nor does
+what has waited so long already, as all but the first of many saves of one file."""
 WORTH_SENDING = 2000
 """Files that need no more company."""
 FIRST_DELAY = 0.2
@@ -103,7 +104,9 @@ class Sender:
 
     async def _company(self) -> None:
         """Wait while more comes that can go with the next request."""
-        until = trio.current_time() + LONGEST_LINGER_SECONDS
+        until = trio.current_time() + LONGEST_LINGER_SECONDS - self._outbox.waited_seconds()
+        if trio.current_time() >= until:
+            return
         while not self._outbox.hurried and self._outbox.is_short(WORTH_SENDING):
             last = self._outbox.last_number
             await trio.sleep(LINGER_SECONDS)
