@@ -11,9 +11,11 @@ import hashlib
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
+import anyio
 import anyio.to_thread
 
 from rengafs.backends.base import HASHED_BYTES, PIECE_BYTES, Backend
+from rengafs.backends.flights import Flights
 from rengafs.backends.pieces import UNKNOWN, digest, is_mark
 from rengafs.catalog.stock import LOST
 from rengafs.catalog.values import Blob, Content
@@ -52,7 +54,8 @@ def refuse_lost(blob: Blob, content: Content) -> None:
 async def _small(backend: Backend, blob: Blob, content: Content) -> bytes:
     pieces = [piece async for piece in backend.read(blob.key, 0, blob.size, size=blob.size)]
     data = b"".join(pieces)
-    found = await _update(hashlib.sha256(), data)
+    found = hashlib.sha256()
+    await _update(found, data)
     if found.hexdigest() != blob.sha256:
         raise _damaged(content)
     return data
@@ -61,12 +64,19 @@ async def _small(backend: Backend, blob: Blob, content: Content) -> bytes:
 async def _checked(backend: Backend, blob: Blob, content: Content) -> AsyncGenerator[bytes, None]:
     found = hashlib.sha256()
     held = b""
-    async with aclosing(backend.read(blob.key, 0, blob.size, size=blob.size)) as pieces:
-        async for piece in pieces:
-            if held:
-                yield held
-            await _update(found, piece)
-            held = piece
+    hashing = Flights(1)
+    try:
+        async with aclosing(backend.read(blob.key, 0, blob.size, size=blob.size)) as pieces:
+            async for piece in pieces:
+                # One piece is hashed while the one before it is sent.
+                await hashing.add(_update(found, piece))
+                if held:
+                    yield held
+                held = piece
+        await hashing.land()
+    finally:
+        with anyio.CancelScope(shield=True):
+            await hashing.cancel()
     if found.hexdigest() != blob.sha256:
         raise _damaged(content)
     yield held
@@ -106,12 +116,11 @@ async def _compare_piece(held: list[bytes], known: bytes, content: Content) -> N
         raise _damaged(content)
 
 
-async def _update(found: "hashlib._Hash", data: bytes) -> "hashlib._Hash":
+async def _update(found: "hashlib._Hash", data: bytes) -> None:
     if len(data) < 64 << 10:
         found.update(data)
     else:
         await anyio.to_thread.run_sync(found.update, data)
-    return found
 
 
 def _damaged(content: Content) -> Corrupt:

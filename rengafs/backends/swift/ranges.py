@@ -14,8 +14,9 @@ from rengafs.backends.swift.asking import Answer
 from rengafs.backends.swift.errors import told, translated
 from rengafs.protocol.errors import Corrupt, RengafsError, Unavailable
 
-AHEAD_BYTES = 2 << 20
-"""So much before the end of one answer, the next one is asked for."""
+AHEAD_BYTES = 8 << 20
+"""So much before the end of one answer, the next one is asked for. What comes of it meanwhile
+is bounded by the HTTP library: some MiB."""
 
 
 @dataclass(frozen=True, slots=True)
