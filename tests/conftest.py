@@ -1,10 +1,20 @@
 """Fixtures that every part's tests may use."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 from support.postgresql import PostgreSQL, running_postgresql
 from support.services import RunningService, running_service
+
+
+def pytest_configure() -> None:
+    """Have Ctrl-C mean to what the tests start what it means to a person's programs.
+
+    What a script's shell runs in the background ignores it, and so would all its children.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

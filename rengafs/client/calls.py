@@ -69,10 +69,10 @@ from rengafs.protocol.records import (
 )
 from rengafs.protocol.vertices import Vertex
 
-# --- the original API -----------------------------------------------------------------
-
 GoingOn = Callable[[str], None]
 """Is told where the next page of a listing begins; nothing: there is none."""
+
+# --- the original API -----------------------------------------------------------------
 
 
 def _get(

@@ -33,9 +33,10 @@ from rengafs.fs.pins.keeping import PinKeeper
 from rengafs.fs.pins.recent import Recent, RecentFiles
 from rengafs.fs.pins.records import Served
 from rengafs.fs.reads.blobfiles import BlobFiles
+from rengafs.fs.reads.budget import Budget
 from rengafs.fs.reads.bulk import Bulk
 from rengafs.fs.reads.cache import BlockCache, CacheOptions
-from rengafs.fs.reads.reading import Budget, Readers
+from rengafs.fs.reads.readers import Readers
 from rengafs.fs.recording import Recorder
 from rengafs.fs.remote import Remote
 from rengafs.fs.trimming import MOST_INODES, Trimmer

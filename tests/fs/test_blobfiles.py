@@ -11,7 +11,7 @@ import trio.testing
 from rengafs.fs.reads.blobfiles import BlobFiles
 from rengafs.fs.reads.budget import Budget
 from rengafs.fs.reads.cache import BlockCache, CacheOptions
-from rengafs.fs.reads.reading import IDLE_SECONDS, Readers
+from rengafs.fs.reads.readers import IDLE_SECONDS, Readers
 from rengafs.protocol.records import Whereabouts
 
 SIZE = 100_000

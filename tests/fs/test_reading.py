@@ -14,6 +14,7 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rengafs.fs.reads.budget import Budget
 from rengafs.fs.reads.bulk import MOST_STORING, Bulk
 from rengafs.fs.reads.cache import BLOCK_BYTES, BlockCache, CacheOptions
 from rengafs.fs.reads.readahead import (
@@ -25,7 +26,8 @@ from rengafs.fs.reads.readahead import (
     STEPS,
     Readahead,
 )
-from rengafs.fs.reads.reading import LONG_BYTES, Budget, Readers, VersionReader
+from rengafs.fs.reads.readers import Readers
+from rengafs.fs.reads.reading import LONG_BYTES, VersionReader
 from rengafs.fs.reads.streams import IDLE_SECONDS
 from rengafs.protocol.errors import Corrupt, NotFound, Unavailable, Unreachable
 from rengafs.protocol.records import Kind, Node, ReadResult

@@ -23,8 +23,9 @@ from rengafs.client.drivers import TrioDriver
 from rengafs.fs.following import Follower
 from rengafs.fs.names.attributes import Ownership
 from rengafs.fs.names.requests import Caller, Changes, VolumeOptions
+from rengafs.fs.reads.budget import Budget
 from rengafs.fs.reads.cache import BlockCache, CacheOptions
-from rengafs.fs.reads.reading import Budget, Readers
+from rengafs.fs.reads.readers import Readers
 from rengafs.fs.remote import Remote
 from rengafs.fs.volume.contents import Contents
 from rengafs.fs.volume.volume import Volume

@@ -1,7 +1,8 @@
 """Bytes of versions: what to fetch, fetching it, and keeping it on disk.
 
 =============  =======================================================================
-`reading`      a version that is read: from this disk, the cache, or the service
+`readers`      the versions that a mount reads
+`reading`      one of them: from this disk, the cache, or the service
 `neighbours`   which small files are likely to be opened next; `bulk` fetches them
 `streams`      long downloads, and who waits for which part of one; `budget`: what they share
 `readahead`    what a reader will want next: a plan, without I/O

@@ -22,3 +22,16 @@ async def attempt(what: str, task: Callable[..., Awaitable[None]], *arguments: A
         log.info("%s: given up: %s", what, error)
     except Exception:
         log.exception("%s: given up; this is a defect of rengafs", what)
+
+
+class Task:
+    """A task in the background, which can be ended."""
+
+    def __init__(self) -> None:
+        self.scope = trio.CancelScope()
+        self.done = trio.Event()
+
+    async def end(self) -> None:
+        """End it, and wait until it has; whoever runs it sets `done`."""
+        self.scope.cancel()
+        await self.done.wait()

@@ -2,16 +2,15 @@
 
 Memory, disk, a stream that is bringing them already, or else a new stream: in this order.
 What to fetch besides the bytes asked for is `readahead`'s business, fetching is a
-`Stream`'s, keeping is the cache's; what is here decides between them. `Readers` holds the
-readers of a mount, so that all handles of a version share one.
+`Stream`'s, keeping is the cache's; what is here decides between them. `readers` holds those
+of a mount, so that all handles of a version share one.
 """
 
-from collections import OrderedDict
 from collections.abc import Sequence
 
 import trio
 
-from rengafs.fs.reads.background import attempt
+from rengafs.fs.reads.background import Task, attempt
 from rengafs.fs.reads.blobfiles import NOWHERE, BlobFile, BlobFiles
 from rengafs.fs.reads.budget import Budget
 from rengafs.fs.reads.bulk import Bulk
@@ -20,9 +19,6 @@ from rengafs.fs.reads.neighbours import SMALL_BYTES
 from rengafs.fs.reads.readahead import PIECE_BYTES, Access, Plan, Readahead
 from rengafs.fs.reads.streams import Source, Stream
 from rengafs.protocol.errors import Corrupt
-from rengafs.protocol.records import Node
-
-__all__ = ["Budget", "Readers", "Source", "VersionReader"]
 
 PATIENCE_SECONDS = 30.0
 
@@ -34,17 +30,8 @@ LONG_BYTES = 64 << 20
 where keeping a block takes longer than the next one needs to come, that is left out rather
 than waited for: it would be had from the disk no faster than from the service."""
 
-IDLE_READERS = 256
-IDLE_SECONDS = 30.0
-"""Readers are kept for so long after they were used: a file is opened again, or a draft reads
-another piece of it. Not for ever: an open blob that is swept takes up its disk until it is closed.
-"""
-
 WHOLE_SHARE = 4
 """Of the cache's limit: a longer file is not fetched whole for who hops about in it."""
-
-KEEPING = 16
-"""New versions on their way to disk; more than that are kept in memory only."""
 
 
 class VersionReader:
@@ -81,7 +68,7 @@ class VersionReader:
         self.is_lost = False
         """Whether the service does not have the version any more, and its number is another's."""
         self._whole: _Whole | None = None
-        self._bringing: set[_Task] = set()
+        self._bringing: set[Task] = set()
         self._bulk = bulk
         self._blobs = blobs
         self._blob: BlobFile | None = None
@@ -115,7 +102,7 @@ class VersionReader:
             self._leave_run(pattern)
         for ahead in plan.ahead:
             what = f"version {self.version} is fetched ahead"
-            task = _Task()
+            task = Task()
             self._bringing.add(task)
             self._nursery.start_soon(attempt, what, self._bring, task, *ahead, pattern)
         parts = []
@@ -296,7 +283,7 @@ class VersionReader:
             for number, piece in stream.pieces(PIECE_BYTES):
                 self._cache.remember((self.version, "piece", number), piece)
 
-    async def _bring(self, task: "_Task", start: int, stop: int, pattern: Readahead) -> None:
+    async def _bring(self, task: "Task", start: int, stop: int, pattern: Readahead) -> None:
         """Have bytes that nobody waits for yet, if they are missing and there is room."""
         try:
             with task.scope:
@@ -355,162 +342,9 @@ class VersionReader:
             self._storing.release()
 
 
-class _Task:
-    """A task in the background, which can be ended."""
-
-    def __init__(self) -> None:
-        self.scope = trio.CancelScope()
-        self.done = trio.Event()
-
-    async def end(self) -> None:
-        self.scope.cancel()
-        await self.done.wait()
-
-
-class _Whole(_Task):
+class _Whole(Task):
     """Fetches a version whole for a handle which hops about in it."""
 
     def __init__(self, pattern: Readahead) -> None:
         super().__init__()
         self.pattern = pattern
-
-
-class Readers:
-    """The readers of a mount: one for each version, for as long as anybody wants it."""
-
-    def __init__(
-        self,
-        source: Source,
-        cache: BlockCache,
-        budget: Budget,
-        nursery: trio.Nursery,
-        *,
-        blobs: BlobFiles = NOWHERE,
-        bulk: Bulk | None = None,
-        patience_seconds: float = PATIENCE_SECONDS,
-        idle: int = IDLE_READERS,
-    ) -> None:
-        self._bulk = bulk
-        self._blobs = blobs
-        self._source, self._cache, self._budget = source, cache, budget
-        self._nursery = nursery
-        self._patience = patience_seconds
-        self._idle_limit = idle
-        self._keeping = 0
-        self._readers: dict[int, VersionReader] = {}
-        self._holders: dict[int, int] = {}
-        self._idle: OrderedDict[int, float] = OrderedDict()
-        """Since when, oldest first."""
-        self._expiry: _Task | None = None
-
-    def open(self, version: int, size: int) -> VersionReader:
-        """Return the reader of a version; `close` it as often."""
-        reader = self._readers.get(version)
-        if reader is None or reader.is_lost:
-            reader = self._readers[version] = VersionReader(
-                version,
-                size,
-                source=self._source,
-                cache=self._cache,
-                budget=self._budget,
-                nursery=self._nursery,
-                blobs=self._blobs,
-                bulk=self._bulk,
-                patience_seconds=self._patience,
-            )
-        self._idle.pop(version, None)
-        self._holders[version] = self._holders.get(version, 0) + 1
-        return reader
-
-    async def close(self, reader: VersionReader, pattern: Readahead | None = None) -> None:
-        """Give a reader back; *pattern* is that of the handle that had it."""
-        if pattern is not None:
-            reader.leave(pattern)
-        if reader.is_lost:
-            await reader.aclose()  # whoever opens its number has another
-        version = reader.version
-        self._holders[version] -= 1
-        if self._holders[version]:
-            return
-        del self._holders[version]
-        if self._readers.get(version) is not reader:
-            return  # all were closed meanwhile
-        self._idle[version] = trio.current_time()
-        if self._expiry is None:
-            self._expiry = _Task()
-            self._nursery.start_soon(self._expire, self._expiry)
-        while len(self._idle) > self._idle_limit:
-            await self._drop_oldest()
-
-    async def _expire(self, expiry: "_Task") -> None:
-        try:
-            with expiry.scope:
-                while self._idle:
-                    due = next(iter(self._idle.values())) + IDLE_SECONDS
-                    if trio.current_time() < due:
-                        await trio.sleep_until(due)
-                    else:
-                        await self._drop_oldest()
-        finally:
-            self._expiry = None
-            expiry.done.set()
-
-    async def _drop_oldest(self) -> None:
-        oldest, _ = self._idle.popitem(last=False)
-        await self._readers.pop(oldest).aclose()
-
-    def expect(self, nodes: Sequence[Node]) -> None:
-        """Fetch the current versions of small files that will probably be opened soon."""
-        if self._bulk is not None:
-            self._bulk.fetch(nodes)
-
-    def keep(self, version: int, data: bytes) -> None:
-        """Cache the whole of a version that has one block at most."""
-        if data and len(data) <= BLOCK_BYTES:
-            self._cache.remember((version, 0), data)
-            if self._keeping < KEEPING:
-                self._keeping += 1
-                self._nursery.start_soon(self._keep, version, data)
-
-    async def _keep(self, version: int, data: bytes) -> None:
-        try:
-            if not await self._blobs.are_here(version, len(data)):
-                await self._cache.put(version, 0, data)
-        finally:
-            self._keeping -= 1
-
-    async def read(self, version: int, version_size: int, offset: int, size: int) -> bytes:
-        """Return bytes of a version, without a handle."""
-        reader = self.open(version, version_size)
-        try:
-            return await reader.read(offset, size)
-        finally:
-            await self.close(reader)
-
-    @property
-    def held(self) -> list[int]:
-        """The versions that somebody is reading."""
-        return [version for version in self._readers if version in self._holders]
-
-    async def begin_anew(self) -> None:
-        """Keep nothing by its version's number: from now on that may mean another."""
-        while self._idle:
-            await self._drop_oldest()
-        for reader in list(self._readers.values()):
-            await reader.end_streams()
-        await self._cache.begin_anew()
-
-    def lose(self, version: int) -> None:
-        """Have reads of a version fail; who opens that number next has another reader."""
-        reader = self._readers.get(version)
-        if reader is not None:
-            reader.is_lost = True
-
-    async def aclose(self) -> None:
-        """Close all readers."""
-        self._idle.clear()
-        if self._expiry is not None:
-            await self._expiry.end()
-        while self._readers:
-            _, reader = self._readers.popitem()
-            await reader.aclose()

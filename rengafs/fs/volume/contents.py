@@ -20,7 +20,8 @@ import trio
 from rengafs.fs.names.inodes import Inode
 from rengafs.fs.names.requests import Changes
 from rengafs.fs.reads.readahead import Readahead
-from rengafs.fs.reads.reading import Readers, VersionReader
+from rengafs.fs.reads.readers import Readers
+from rengafs.fs.reads.reading import VersionReader
 from rengafs.fs.writes.drafts import CommitPlan, Draft
 from rengafs.fs.writes.draftstore import DraftStore
 from rengafs.fs.writes.saving import Saver
