@@ -133,7 +133,7 @@ def run(options: MountOptions, *, ready: Callable[[], None] | None = None) -> li
     # The table of inodes is large and has no cycles; to look for some in it each time that a
     # few hundred objects were made would take most of the time of a long listing.
     gc.set_threshold(GARBAGE, 20, 50)
-    keep_memory()
+    keep_memory(heaps=2)
     return trio.run(_run, options, ready)
 
 
