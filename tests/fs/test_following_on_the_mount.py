@@ -266,12 +266,12 @@ def test_unmounting_in_a_storm_of_invalidations_ends_cleanly(two, how):
         try:
             # All this while the kernel is told to forget what it has just learnt.
             eventually(lambda: len(saved) > len(names) // 3)
+            before = saved.total()
             for entry in os.scandir(one):
                 with suppress(FileNotFoundError):  # a temporary name
                     entry.stat()
             for name in names[:30]:
                 (one / name).read_bytes()
-            before = saved.total()
             if how == "umount":
                 home.run("umount", str(one.parent))
             else:

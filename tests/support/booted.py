@@ -41,6 +41,7 @@ mkdir upper work root site site-work
 mount -t overlay overlay -o lowerdir=/,upperdir=upper,workdir=work root
 cd root
 mount -t tmpfs -o mode=755 tmpfs run
+mount -t tmpfs -o mode=700 tmpfs ./root  # nothing of whoever works here
 mount -t proc proc proc
 mount -t sysfs -o ro sysfs sys
 mount -t tmpfs -o mode=755 tmpfs dev
